@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// What may be allowed to be expired, beside the names of roles.
+// What may be allowed to be expired, besides the names of roles.
 const (
 	// RootCert is the certificate in the root's keys. It expires long before the root.
 	RootCert = "root-cert"
@@ -39,15 +39,14 @@ func CheckAllowExpired(names []string) error {
 	return nil
 }
 
-// mayExpire reports whether a role may be past its date.
+// mayExpire reports whether a role may be expired.
 func (l *loader) mayExpire(role string) bool {
 	return slices.Contains(l.allow, role) || strings.HasPrefix(role, "targets/") && slices.Contains(l.allow, Delegations)
 }
 
-// age checks the date of a role. Where an old one is allowed, it is remembered for
-// everything that rests on it. Where it is not, reading goes on all the same, and ends with
-// [loader.tooOld]: whoever has to accept ages, or to have roles published again, wants to know of
-// all of them at once.
+// age checks the expiry date of a role. If an expired role is allowed, everything that rests on it records that. If
+// not, reading still goes on, and ends with [loader.tooOld]: whoever has to accept expired roles, or have them
+// published again, needs to know all of them at once.
 func (l *loader) age(role string, expires time.Time) {
 	switch {
 	case l.at.Before(expires) || l.wasSeen(role, expires):
@@ -58,14 +57,14 @@ func (l *loader) age(role string, expires time.Time) {
 	}
 }
 
-// late notes that a role is expired and may not be.
+// late records that a role is expired and must not be.
 func (l *loader) late(role string, since time.Time) {
 	if !slices.ContainsFunc(l.overdue, func(e Expiry) bool { return e.Role == role }) {
 		l.overdue = append(l.overdue, Expiry{role, since})
 	}
 }
 
-// tooOld is the error for what is past its date and was not allowed to be; nil: nothing is.
+// tooOld returns the error for what is expired without being allowed to be, or nil.
 func (l *loader) tooOld() error {
 	if len(l.overdue) == 0 {
 		return nil
@@ -90,9 +89,9 @@ func (l *loader) tooOld() error {
 	return e
 }
 
-// orTooOld is the error of a read that came to no end: what is expired is known, and counts
-// more than what could not be found out, as of a server that cannot sign any more because the root
-// has expired. What was refused counts more.
+// orTooOld returns the error of a read that could not be completed. What is known to be expired is more telling than
+// a failed request, as to a server that can no longer sign because the root has expired. A refusal is more telling
+// still.
 func (l *loader) orTooOld(ctx context.Context, err error) error {
 	old := l.tooOld()
 	var torn *tornError
@@ -105,7 +104,7 @@ func (l *loader) orTooOld(ctx context.Context, err error) error {
 	return old
 }
 
-// ageOf reads the date in a file that was verified.
+// ageOf reads the expiry date in a verified file.
 func ageOf(raw []byte) (time.Time, error) {
 	var file struct {
 		Signed struct {

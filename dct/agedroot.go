@@ -14,10 +14,9 @@ import (
 	"github.com/theupdateframework/notary/tuf/utils"
 )
 
-// agedRoot validates a root as trustpinning.ValidateRoot does, but for the age of its
-// certificates, which that function knows no way to accept. Everything else holds:
-// signatures and thresholds of the root before and of the root itself, names and strength
-// of the certificates, and the pins.
+// agedRoot validates a root as trustpinning.ValidateRoot does, except for the age of its certificates, which that
+// function cannot accept. Everything else holds: the signatures and thresholds of the previous root and of the root
+// itself, the certificates' names and strength, and the pins.
 func agedRoot(prev *data.SignedRoot, s *data.Signed, gun data.GUN, pins trustpinning.TrustPinConfig) (*data.SignedRoot, error) {
 	root, err := data.RootFromSigned(s)
 	if err != nil {
@@ -55,7 +54,7 @@ func agedRoot(prev *data.SignedRoot, s *data.Signed, gun data.GUN, pins trustpin
 	return data.RootFromSigned(s)
 }
 
-// signedByPrevious checks that enough keys of the root before signed this one.
+// signedByPrevious checks that enough keys of the previous root signed this one.
 func signedByPrevious(prev *data.SignedRoot, s *data.Signed, gun data.GUN) error {
 	role, err := certifiedRole(prev, gun)
 	if err == nil {
@@ -65,12 +64,12 @@ func signedByPrevious(prev *data.SignedRoot, s *data.Signed, gun data.GUN) error
 		return fmt.Errorf("%w: %w", errUnfollowed, err)
 	}
 	for i := range s.Signatures {
-		s.Signatures[i].IsValid = false // the marks are to be of the root's own keys
+		s.Signatures[i].IsValid = false // only the root's own keys are to be marked
 	}
 	return nil
 }
 
-// certifiedRole is the root role with the keys alone that certifiedKeys gives.
+// certifiedRole returns the root role with only the keys that certifiedKeys returns.
 func certifiedRole(root *data.SignedRoot, gun data.GUN) (data.BaseRole, error) {
 	role, err := root.BuildBaseRole(data.CanonicalRootRole)
 	if err != nil {
@@ -84,8 +83,8 @@ func certifiedRole(root *data.SignedRoot, gun data.GUN) (data.BaseRole, error) {
 	return data.BaseRole{Name: role.Name, Keys: keys, Threshold: role.Threshold}, err
 }
 
-// certifiedKeys gives the certificate chains of the root role's keys, by key id, that are
-// for the repository and strong enough. Their age is not looked at.
+// certifiedKeys returns, by key id, the certificate chains of the root role's keys that are for the repository and
+// strong enough. It does not check their age.
 func certifiedKeys(root *data.SignedRoot, gun data.GUN) (map[string][]*x509.Certificate, error) {
 	usable := map[string][]*x509.Certificate{}
 	for _, id := range rootKeyIDs(root) {
@@ -107,8 +106,8 @@ func certifiedKeys(root *data.SignedRoot, gun data.GUN) (map[string][]*x509.Cert
 	return usable, nil
 }
 
-// isPinned reports whether the pins vouch for a key, as notary's checker does: by the
-// repository's name, the longest prefix, an authority, or none where a root before did.
+// isPinned reports whether the pins vouch for a key, as notary's checker does: by the repository's name, the longest
+// prefix, or an authority. Without a pin it suffices that there is a previous root.
 func isPinned(id string, chain []*x509.Certificate, gun data.GUN, pins trustpinning.TrustPinConfig, first bool) (bool, error) {
 	if ids, ok := certPins(gun, pins); ok {
 		return slices.Contains(ids, id), nil
@@ -142,8 +141,7 @@ func caPin(gun data.GUN, pins trustpinning.TrustPinConfig) (file string, ok bool
 	return file, ok
 }
 
-// byAuthority reports whether a chain led to one of a file's authorities while it was
-// valid.
+// byAuthority reports whether a chain led to one of a file's authorities while the chain was valid.
 func byAuthority(chain []*x509.Certificate, file string) (bool, error) {
 	authorities, err := utils.LoadCertBundleFromFile(file)
 	if err != nil {

@@ -20,37 +20,36 @@ import (
 
 // Changed is a repository that a changefeed names.
 type Changed struct {
-	GUN string // as the server says it; anything at all
-	// Deleted: the last record says that its trust data was deleted. Records can be late and
-	// out of order, so that whether it is gone is for [Server.Root] or a read to say.
+	GUN string // unchecked, from the server
+	// Deleted: the last record says that the trust data was deleted. Records can be late and out of order, so only
+	// [Server.Root] or a read can tell whether it is gone.
 	Deleted bool
 }
 
-// ErrFeedRefused is said of a server that keeps its changefeed to itself or has none, as those
-// of Docker Hub, Azure and Harbor do for everybody. Only codes of the Notary server's own, or of its token
-// server's, say so. A server in trouble is not among them, nor what a proxy refuses, nor a 404 that is not
-// the Notary server's, by which old ones say that they have no changefeed.
+// ErrFeedRefused is returned for a server that lets nobody read its changefeed or has none, like those of Docker Hub,
+// Azure and Harbor. Only the Notary server's own codes, or its token server's, show that. A server in trouble does
+// not count, nor a proxy's refusal, nor a 404 that is not the Notary server's, with which old ones say that they have
+// no changefeed.
 var ErrFeedRefused = errors.New("the changefeed is refused")
 
-// A Feed is what a changefeed has said up to its end. It does not change, and is safe for
-// concurrent use. It is no authority of its own: it lives in one process, and is compared
-// with the server each time that it is followed (docs/adr/0003).
+// A Feed is what a changefeed has said up to its end. It does not change, and is safe for concurrent use. It has no
+// authority: it lives in one process, and is compared with the server each time it is followed (docs/adr/0003).
 type Feed struct {
-	all    []Changed    // each repository once, in the order in which they were named first
+	all    []Changed    // each repository once, in order of first appearance
 	before string       // position of the record before the tail
 	tail   []feedRecord // the last records, oldest first; less than a page
 }
 
-// All returns every repository that the feed names, each once with what happened last.
+// All returns every repository in the feed, each once with its last change.
 func (f *Feed) All() []Changed { return slices.Clone(f.all) }
 
 const (
-	// changesPage is how many records are asked for at a time.
+	// changesPage is how many records are requested at a time.
 	changesPage = 1000
-	// tailLength is how many of the last records are at least read again by whoever follows a
-	// feed: servers number records before they commit them, so that one may come late.
+	// tailLength is the least number of last records that are read again when a feed is followed: servers number
+	// records before they commit them, so one may come late.
 	tailLength = changesPage / 2
-	// maxRecords bounds a changefeed that has no end. One timestamp is one record.
+	// maxRecords bounds an endless changefeed. One timestamp is one record.
 	maxRecords = 10_000_000
 	// maxNames bounds the repositories that one changefeed names.
 	maxNames = 1_000_000
@@ -58,11 +57,10 @@ const (
 	maxPage  = 8 << 20
 )
 
-// Changes reads the changefeed of the Notary server of a registry host to its end, and
-// returns what it has said so far and the repositories that are new in it since an earlier
-// answer, each once with what happened last. Without one (nil), or where the server's records
-// are not those of the earlier answer, as of a database that was made anew, that is all that
-// the feed names. The server lets only those read it whose credentials cover everything.
+// Changes reads the changefeed of the Notary server of a registry host to its end. It returns the whole feed so far
+// and the repositories changed since an earlier Feed, each once with its last change. If since is nil, or the
+// server's records differ from it, as after its database was rebuilt, these are all repositories in the feed. The
+// server requires credentials that cover everything.
 func (s *Server) Changes(ctx context.Context, registry string, since *Feed) (*Feed, []Changed, error) {
 	limited, cancel := within(ctx, s.MaxTime)
 	defer cancel()
@@ -82,9 +80,8 @@ func (s *Server) Changes(ctx context.Context, registry string, since *Feed) (*Fe
 	return &b.feed, b.feed.All(), nil
 }
 
-// follow reads a feed from the records that were read last, again, and returns nil unless
-// all of them are there. An error is no answer either: the server may not know the position
-// any more.
+// follow continues a feed. It reads its last records again, and returns nil unless all of them are there. It returns
+// nil for an error too: the server may no longer know the position.
 func (s *Server) follow(ctx context.Context, registry string, since *Feed) (*Feed, []Changed) {
 	missing := map[feedRecord]bool{}
 	for _, r := range since.tail {
@@ -98,7 +95,7 @@ func (s *Server) follow(ctx context.Context, registry string, since *Feed) (*Fee
 		} else {
 			fresh[r.GUN] = true
 		}
-		return b.add(r) // also what is known: of two records, the later one counts
+		return b.add(r) // known ones too: of two records, the later one counts
 	})
 	if err != nil || len(missing) > 0 {
 		return nil, nil
@@ -112,7 +109,7 @@ func (s *Server) follow(ctx context.Context, registry string, since *Feed) (*Fee
 	return &b.feed, changed
 }
 
-// records calls each for every record behind a position, to the end of the feed.
+// records calls each for every record after a position, to the end of the feed.
 func (s *Server) records(ctx context.Context, registry, after string, each func(feedRecord) error) error {
 	fail := func(err error) error {
 		return fmt.Errorf("reading the changefeed of %s: %w", transport.RedactText(s.URL(registry)), err)
@@ -144,13 +141,13 @@ func (s *Server) records(ctx context.Context, registry, after string, each func(
 	}
 }
 
-// feedBuilder makes a Feed of records.
+// feedBuilder builds a Feed from records.
 type feedBuilder struct {
 	feed Feed
 	at   map[string]int // index in all
 }
 
-// newFeedBuilder begins with what a feed has, but for its tail.
+// newFeedBuilder begins with a feed's content except its tail.
 func newFeedBuilder(from *Feed) *feedBuilder {
 	b := &feedBuilder{feed: Feed{all: from.All(), before: from.before}, at: map[string]int{}}
 	for i, c := range b.feed.all {
@@ -179,8 +176,8 @@ func (b *feedBuilder) add(r feedRecord) error {
 	return nil
 }
 
-// Root asks the server for the newest root of a repository, unverified: whether a
-// repository that a changefeed calls deleted is gone.
+// Root asks the server for the newest root of a repository, unverified. It shows whether a repository that a
+// changefeed calls deleted is gone.
 func (s *Server) Root(ctx context.Context, gun GUN) lookup.Answer[[]byte] {
 	return lookup.Of(s.file(ctx, gun, "root", maxRoot))
 }
@@ -192,8 +189,7 @@ type feedRecord struct {
 	Category string `json:"Category"`
 }
 
-// lastTimestamp gives the SHA-256, in hex, of the newest timestamp that a repository's own
-// changefeed names.
+// lastTimestamp returns the SHA-256, in hex, of the newest timestamp in a repository's own changefeed.
 func (s *Server) lastTimestamp(ctx context.Context, gun GUN) (string, error) {
 	scope := auth.ScopeRepository(gun.String(), auth.ActionPull)
 	query := url.Values{"records": {"1"}, "change_id": {"-1"}}
@@ -261,7 +257,7 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 	}
 	var page struct {
 		Count   *int            `json:"count"`
-		Records json.RawMessage `json:"records"` // null where there are none: required all the same
+		Records json.RawMessage `json:"records"` // null if there are none, but required
 	}
 	var records []feedRecord
 	err = json.Unmarshal(raw, &page)
@@ -280,23 +276,23 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 	return records, nil
 }
 
-// refusals are the codes by which a Notary server, or a token server, refuses what it has understood.
+// refusals are the codes by which a Notary server, or a token server, refuses a request that it understood.
 //
-// SPEC (notary, utils/http.go: UNAUTHORIZED whatever the right that is missing; distribution: DENIED).
+// SPEC (notary, utils/http.go: UNAUTHORIZED for any missing right; distribution: DENIED).
 var refusals = []string{errcode.ErrorCodeUnauthorized, errcode.ErrorCodeDenied}
 
 func refuses(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
-// refusesToken reports whether a token server refuses, by its own codes: Docker Hub has none for a wrong
-// password, and a proxy has none at all.
+// refusesToken reports whether a token server refuses with its own codes: Docker Hub has none for a wrong password,
+// and a proxy has none at all.
 func refusesToken(answer *errcode.ErrorResponse) bool {
 	return refuses(answer.StatusCode) && len(answer.Errors) > 0 &&
 		!slices.ContainsFunc(answer.Errors, func(e errcode.Error) bool { return !slices.Contains(refusals, e.Code) })
 }
 
-// redact makes an error of the HTTP stack fit to be shown; ctx's own stays.
+// redact makes an error of the HTTP stack fit to be shown; ctx's own error stays.
 func redact(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -14,13 +14,12 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// DockerTrust is docker's trust directory (~/.docker/trust) as a [Source]: what docker
-// downloaded for the repositories that were used on this machine. It is only read. It has
-// the latest file of each role, which is usually past the timestamp's 14 days.
+// DockerTrust is docker's trust directory (~/.docker/trust) as a [Source]: what docker downloaded for the
+// repositories used on this machine. We only read it. It has the latest file of each role, usually past the
+// timestamp's 14 days.
 type DockerTrust struct{ Dir string }
 
-// File implements [Source]. The hash in a name is not looked at: whoever lists the file
-// checks it.
+// File implements [Source]. It ignores the hash in a name: whoever lists the file checks it.
 func (d DockerTrust) File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -56,8 +55,8 @@ func (d DockerTrust) File(ctx context.Context, gun GUN, name string, limit int64
 	return raw, nil
 }
 
-// GUNs lists the repositories that the directory has trust data of, sorted, and beside them
-// the names of folders that no image can have.
+// GUNs lists the repositories with trust data in the directory, sorted, and the names of folders that no image can
+// have.
 func (d DockerTrust) GUNs() (guns []GUN, odd []string, err error) {
 	root, err := os.OpenRoot(d.Dir)
 	if err != nil {

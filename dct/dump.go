@@ -17,17 +17,17 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Dump is an export of a Notary server's table tuf_files as a [Source]: one row a line,
-// either as tab-separated gun, role, version, sha256, data in base64 or PostgreSQL's hex, or as
-// JSON objects with these members. Open reads the file once and remembers where each row's data is, so
-// that memory holds no metadata. It is safe for concurrent use.
+// Dump is an export of a Notary server's table tuf_files as a [Source]: one row per line, either tab-separated (gun,
+// role, version, sha256, data in base64 or PostgreSQL's hex) or as JSON objects with these members. OpenDump reads
+// the file once and remembers the position of each row's data, so that no metadata stays in memory. It is safe for
+// concurrent use.
 type Dump struct {
 	file dumpFile
-	rows map[string]map[string]row // by GUN, then by the name that File is asked for
+	rows map[string]map[string]row // by GUN, then by the name passed to File
 	odd  map[string]bool           // names that are not valid for an image
 }
 
-// dumpFile is what is needed of a dump's file.
+// dumpFile is what we need of a dump's file.
 type dumpFile interface {
 	io.Reader
 	io.ReaderAt
@@ -38,18 +38,17 @@ type dumpFile interface {
 type row struct {
 	offset, length int64
 	version        int
-	sum            string // SHA-256 in hex, as the row says
+	sum            string // SHA-256 in hex, as stated in the row
 }
 
-// byteOrderMark is what some editors and consoles put before a text.
+// byteOrderMark is written by some editors and consoles at the beginning of a text.
 const byteOrderMark = "\ufeff"
 
-// maxLine bounds one line of a dump, in bytes: base64 of the largest file and some more.
+// maxLine bounds one line of a dump, in bytes: base64 of the largest file, with room to spare.
 const maxLine = 2 * maxTargets
 
-// OpenDump reads a dump. A row of another form is an error: a damaged export must not pass
-// for an empty one. A name that no image can have is none, unless there are no others: the
-// table holds what clients sent.
+// OpenDump reads a dump. A row of another form is an error: a damaged export must not look like an empty one. A name
+// that no image can have is skipped, unless there are no others: the table holds what clients sent.
 func OpenDump(path string) (*Dump, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -68,11 +67,10 @@ func readDump(f dumpFile) (*Dump, error) {
 	return d, d.index()
 }
 
-// Close gives the file back.
+// Close closes the file.
 func (d *Dump) Close() error { return d.file.Close() }
 
-// GUNs lists the repositories in the dump, and beside them the names that are not valid for an image;
-// both sorted.
+// GUNs lists the repositories in the dump, and the names that are not valid for an image, both sorted.
 func (d *Dump) GUNs() (guns []GUN, odd []string) {
 	for _, name := range slices.Sorted(maps.Keys(d.rows)) {
 		if gun, err := ParseGUN(name); err == nil {
@@ -132,7 +130,7 @@ func readLine(r *bufio.Reader) (string, error) {
 	}
 }
 
-// add notes one line. data is the last column, so its place follows from its length.
+// add records one line. data is the last column, so its position follows from its length.
 func (d *Dump) add(line string, offset int64, number int) error {
 	if strings.TrimSpace(line) == "" {
 		return nil
@@ -144,7 +142,7 @@ func (d *Dump) add(line string, offset int64, number int) error {
 	name, role, at, err := parse(line)
 	if err != nil {
 		if number == 1 && strings.HasPrefix(strings.ToLower(line), "gun\t") {
-			return nil // the names of the columns
+			return nil // the column names
 		}
 		return err
 	}
@@ -160,7 +158,7 @@ func (d *Dump) add(line string, offset int64, number int) error {
 	return d.note(name, role, at)
 }
 
-// note makes the row known under all the names that it may be asked for by.
+// note adds the row under every name by which it can be requested.
 func (d *Dump) note(gun, role string, at row) error {
 	files := d.rows[gun]
 	if files == nil {
@@ -198,8 +196,7 @@ func parseTabs(line string) (gun, role string, at row, err error) {
 	return parts[0], parts[1], row{offset: int64(len(line)) - length, length: length, version: version, sum: parts[3]}, nil
 }
 
-// parseObject reads a JSON row. The data stays where it is: its text is found again
-// between the quotes.
+// parseObject reads a JSON row. The data stays in the file: its text is located again between the quotes.
 func parseObject(line string) (gun, role string, at row, err error) {
 	if err := gate([]byte(line)); err != nil {
 		return "", "", row{}, err
@@ -229,8 +226,8 @@ func parseObject(line string) (gun, role string, at row, err error) {
 	return o.GUN, o.Role, row{offset: int64(start + 1), length: int64(len(data) - 2), version: o.Version, sum: o.SHA256}, nil
 }
 
-// File implements [Source]. The row's own hash must fit its data; whether that is the
-// hash that the metadata asks for is for the reader to check.
+// File implements [Source]. The row's own hash must match its data. The reader checks whether it is the hash that the
+// metadata requires.
 func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -243,7 +240,7 @@ func (d *Dump) File(ctx context.Context, gun GUN, name string, limit int64) ([]b
 		return &Error{GUN: gun.String(), Role: roleOf(name), Kind: kind, Err: fmt.Errorf("reading the dump: %w", err)}
 	}
 	tooLarge := fmt.Errorf("file is larger than %d bytes", limit)
-	if at.length/2 > limit/3*4+4 { // twice the text, for line breaks after every 76th digit and less
+	if at.length/2 > limit/3*4+4 { // twice the text, for line breaks after every 76 digits or fewer
 		return nil, fail(ErrRefused, tooLarge)
 	}
 	text := make([]byte, at.length)

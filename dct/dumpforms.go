@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// Commands that export the table in a form that is read.
+// Commands that export the table in a readable form.
 const (
 	exportMySQL    = `mysql -B -N notaryserver -e "SELECT gun, role, version, sha256, TO_BASE64(data) FROM tuf_files WHERE deleted_at IS NULL" > dump.tsv`
 	exportPostgres = `psql notaryserver -At -F "$(printf '\t')" -c "SELECT gun, role, version, sha256, translate(encode(data, 'base64'), E'\n', '') FROM tuf_files WHERE deleted_at IS NULL" > dump.tsv`
 	exportEither   = exportPostgres + ", or " + exportMySQL
 )
 
-// A dumpForm is a form in which people have the table and that is not read: there are better
-// readers of each, beside the database that the command asks.
+// A dumpForm is a form that people export the table in but that we do not read: there are better readers for each,
+// next to the database that the command queries.
 type dumpForm struct {
 	marks *regexp.Regexp
 	what  string
 	hint  string
 }
 
-// fileForms are known by the beginning of the file, lineForms by a line that is no row; in the
-// order in which they are looked for.
+// fileForms are known by the beginning of the file, lineForms by a line that is not a row. They are tried in this
+// order.
 var (
 	fileForms = []dumpForm{
 		{regexp.MustCompile(`^PGDMP|(?i)postgresql database dump`), "a database as pg_dump writes it", "load it into a PostgreSQL server, and export the table alone: " + exportPostgres},
@@ -71,12 +71,12 @@ func otherForm(head, line string, cause error) error {
 	return err
 }
 
-// asItIs reports whether the data of a row is the metadata itself, which a table cannot hold in
-// one column and keep its bytes.
+// asItIs reports whether a row's data is the metadata itself, which a table cannot hold in one column without
+// changing its bytes.
 func asItIs(data string) bool { return strings.HasPrefix(strings.TrimLeft(data, `"`), "{") }
 
-// decodeData decodes the data of a row: base64, which MySQL breaks into lines that its batch
-// output writes as \n, or PostgreSQL's hexadecimal digits, behind \x or, as COPY writes it, \\x.
+// decodeData decodes the data of a row: base64, which MySQL breaks into lines that its batch output writes as \n, or
+// PostgreSQL's hexadecimal digits, after \x or, from COPY, \\x.
 func decodeData(text []byte) ([]byte, error) {
 	if digits, ok := bytes.CutPrefix(bytes.TrimPrefix(text, []byte(`\`)), []byte(`\x`)); ok {
 		return hex.AppendDecode(nil, digits)

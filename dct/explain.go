@@ -11,7 +11,7 @@ import (
 	"github.com/theupdateframework/notary/tuf/signed"
 )
 
-// refuse makes the error for what may be an attack.
+// refuse returns the error for what may be an attack.
 func (l *loader) refuse(role string, err error) error {
 	return &Error{
 		GUN: l.gun.String(), Role: role, Kind: ErrRefused, Err: err,
@@ -19,8 +19,8 @@ func (l *loader) refuse(role string, err error) error {
 	}
 }
 
-// explain sorts an error of the notary library into our kinds; nil stays nil. The
-// library returns some of its errors as values and some as pointers.
+// explain classifies an error of the notary library; nil stays nil. The library returns some of its errors as values
+// and some as pointers.
 func (l *loader) explain(role string, err error) error {
 	if err == nil {
 		return nil
@@ -39,7 +39,7 @@ func (l *loader) explain(role string, err error) error {
 	return l.refuse(role, err)
 }
 
-// notPinned is the error for a root that the pin does not vouch for.
+// notPinned returns the error for a root that the pin does not vouch for.
 func (l *loader) notPinned(root *data.SignedRoot, pinned *pin) error {
 	var public []string
 	for _, key := range rootKeys(root) {
@@ -70,11 +70,11 @@ func (l *loader) notPinned(root *data.SignedRoot, pinned *pin) error {
 	return &Error{GUN: l.gun.String(), Role: "root", Kind: ErrRefused, Err: errors.New(what), Hint: hint}
 }
 
-// errNotPinned is of a root that the pins do not vouch for, as agedRoot has found.
+// errNotPinned is agedRoot's error for a root that the pins do not vouch for.
 var errNotPinned = errors.New("none of its certificates is pinned")
 
-// explainRoot sorts an error of the library's root validation, or of agedRoot, and finds out what it
-// folds into "unable to retrieve valid leaf certificates".
+// explainRoot classifies an error of the library's root validation, or of agedRoot, and finds out what is behind
+// "unable to retrieve valid leaf certificates".
 func (l *loader) explainRoot(raw []byte, pinned *pin, err error) error {
 	var invalid *trustpinning.ErrValidationFail
 	if !errors.As(err, &invalid) && !errors.Is(err, errNotPinned) {

@@ -11,17 +11,16 @@ import (
 	"path/filepath"
 )
 
-// FileCache is a [Cache] in a directory: a tar file for each repository, called by the
-// SHA-256 of its GUN, since names are data. It is made as it is needed, may be removed at
-// any time, and may be shared by processes.
+// FileCache is a [Cache] in a directory: a tar file for each repository, named by the SHA-256 of its GUN, since GUNs
+// are untrusted data. It is created on demand, may be removed at any time, and may be shared by processes.
 type FileCache struct {
 	Dir string
-	// Trouble is told what could not be kept, or read; it is needed. Nothing is lost but time.
+	// Trouble is called with each failure to keep or read files; it is required. A failure only costs time.
 	Trouble func(error)
 }
 
-// maxKept is the maximum size of one repository's cached files, in bytes. They are held in memory
-// while the repository is read.
+// maxKept is the maximum size of one repository's cached files, in bytes. They are in memory while the repository is
+// read.
 const maxKept = 64 << 20
 
 func (c FileCache) path(gun GUN) string {
@@ -89,7 +88,7 @@ func (c FileCache) keep(path string, files [][]byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	// In one rename, so that no reader sees half of it. It need not outlive a power loss.
+	// One rename, so that no reader sees half of it. It need not survive a power loss.
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err

@@ -12,15 +12,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// The strict gate. Notary checks signatures over the canonical form of one decoding and
-// takes its values from another, and the two read ambiguous JSON differently. So whatever
-// two decoders could read in two ways is refused here, before any other code sees it:
-// duplicate keys at any depth, case variants of known fields, text after the value, bad
-// UTF-8, numbers that are no plain integers. The nesting limit comes first because the
-// library's decoder would exhaust its stack, which no recover() catches.
+// The strict gate. Notary checks signatures over the canonical form of one decoding and takes its values from
+// another, and the two read ambiguous JSON differently. So the gate refuses anything that two decoders could read
+// differently, before any other code sees it: duplicate keys at any depth, case variants of known fields, text after
+// the value, bad UTF-8, numbers that are not plain integers. The nesting limit comes first because the library's
+// decoder would exhaust its stack, which no recover() catches.
 
-// knownFields are the fields of TUF metadata that the notary library decodes into
-// structs. It matches them without regard to case, so only the exact spelling may pass.
+// knownFields are the fields of TUF metadata that the notary library decodes into structs. It matches them
+// case-insensitively, so only the exact spelling may pass.
 var knownFields = []string{
 	"signed", "signatures", "keyid", "method", "sig", "_type", "version", "expires", "keys",
 	"roles", "consistent_snapshot", "keytype", "keyval", "public", "private", "keyids",
@@ -102,7 +101,7 @@ func gateString(s string) error {
 	return nil
 }
 
-// gateNumber takes integers that a float64 holds exactly, in their one spelling.
+// gateNumber accepts integers that a float64 holds exactly, in their one spelling.
 func gateNumber(s string) error {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n >= 1<<53 || n <= -(1<<53) || strconv.FormatInt(n, 10) != s {

@@ -9,9 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// GUN is a repository's name in Notary (globally unique name), such as
-// docker.io/library/alpine or registry.example.com:5000/team/app. Only [ParseGUN] makes
-// one, so it holds nothing that could leave a URL path or a folder.
+// GUN is a repository's name in Notary (globally unique name), such as docker.io/library/alpine or
+// registry.example.com:5000/team/app. Only [ParseGUN] makes one, so it cannot escape from a URL path or a folder.
 type GUN struct{ domain, path string }
 
 // ParseGUN reads a repository the way docker does: alpine becomes
@@ -27,7 +26,7 @@ func ParseGUN(s string) (GUN, error) {
 		if bare := strings.TrimRight(s, "/"); bare != s && bare != "" {
 			hint = "write " + safetext.Safe(bare, 256)
 		}
-		// Its text repeats the name as it is.
+		// Its text repeats the raw name.
 		return GUN{}, fmt.Errorf("repository %s: %s\nhint: %s", safetext.Safe(s, 256), safetext.Safe(err.Error(), 400), hint)
 	}
 	if reference.Domain(named) == "" {
@@ -35,7 +34,7 @@ func ParseGUN(s string) (GUN, error) {
 	}
 	if !reference.IsNameOnly(named) {
 		name := safetext.Safe(s, 256)
-		// A host with a port alone looks like a name with a tag.
+		// A host with only a port looks like a name with a tag.
 		host, port, _ := strings.Cut(s, ":")
 		if (host == "localhost" || strings.Contains(host, ".") && !strings.Contains(host, "/")) && strings.Trim(port, "0123456789") == "" {
 			return GUN{}, fmt.Errorf("repository %s: it is a registry\nhint: name a repository of it, such as %s/team/app, or find them: --discover catalog '%s/**'", name, name, name)
@@ -45,8 +44,8 @@ func ParseGUN(s string) (GUN, error) {
 	return GUN{reference.Domain(named), reference.Path(named)}, nil
 }
 
-// String gives the name as Notary and docker write it.
+// String returns the name as Notary and docker write it.
 func (g GUN) String() string { return g.domain + "/" + g.path }
 
-// Registry is the host, with its port, that the name begins with.
+// Registry returns the host, with its port, at the beginning of the name.
 func (g GUN) Registry() string { return g.domain }

@@ -14,8 +14,8 @@ import (
 // ErrNothingRead is returned when no repository's trust data could be read.
 var ErrNothingRead = errors.New("no trust data could be read")
 
-// WrongServer returns an error if no repository of a registry has trust data, given the result of
-// reading each: the address of its Notary server is then probably wrong.
+// WrongServer returns an error if no repository of a registry has trust data, given the results of reading them: its
+// Notary server's address is then probably wrong.
 func WrongServer(read map[GUN]error) error {
 	h := NewHosts()
 	for gun, err := range read {
@@ -24,35 +24,33 @@ func WrongServer(read map[GUN]error) error {
 	return h.Suspects()
 }
 
-// Hosts remembers which Notary servers are not worth asking again: one that is no Notary
-// server, refuses our credentials or does not answer would do so for the other ten
-// thousand repositories as well. It is safe for concurrent use.
+// Hosts remembers which Notary servers not to ask again. One that is not a Notary server, refuses our credentials or
+// does not answer would do the same for the other ten thousand repositories. It is safe for concurrent use.
 type Hosts struct {
-	// ByRepository says that a refusal is of the one repository, and that the others of its host are
-	// asked all the same, unless it is the login that is refused: a wrong password that is tried ten
-	// thousand times locks its user out. Set before the first call.
+	// ByRepository treats a refusal as concerning only its repository, and goes on asking for the others of the host.
+	// A refused login still closes the host: trying a wrong password ten thousand times locks its user out. Set it
+	// before the first call.
 	ByRepository bool
 
 	mu       sync.Mutex
 	asked    map[string]int   // repositories
 	read     map[string]int   // repositories read
-	unsigned map[string]int   // repositories without trust data, by the answer 404 of whomever
+	unsigned map[string]int   // repositories without trust data, by a 404 from anyone
 	failed   map[string]int   // failures in a row of the kinds above
 	why      map[string]error // the last of them
 }
 
-// NewHosts returns one that has asked nobody.
+// NewHosts returns a Hosts that has asked nobody.
 func NewHosts() *Hosts {
 	return &Hosts{
 		asked: map[string]int{}, read: map[string]int{}, unsigned: map[string]int{}, failed: map[string]int{}, why: map[string]error{},
 	}
 }
 
-// hostPatience is after how many failures in a row, with no success, a server is given up.
+// hostPatience is after how many failures in a row, without any success, a server is given up.
 const hostPatience = 3
 
-// Try reads a repository by calling read, unless its host is not to be asked any more, and remembers
-// how that ended.
+// Try reads a repository by calling read, unless its host is closed, and remembers the result.
 func (h *Hosts) Try(ctx context.Context, gun GUN, read func() error) error {
 	if err := h.closed(gun); err != nil {
 		return err
@@ -64,7 +62,7 @@ func (h *Hosts) Try(ctx context.Context, gun GUN, read func() error) error {
 	return err
 }
 
-// closed returns an error if the host of a repository is not to be asked.
+// closed returns an error if the host of a repository must not be asked.
 func (h *Hosts) closed(gun GUN) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -79,7 +77,7 @@ func (h *Hosts) closed(gun GUN) error {
 		gun, host, h.failed[host], h.why[host], hint)
 }
 
-// note remembers how reading a repository ended.
+// note remembers the result of reading a repository.
 func (h *Hosts) note(gun GUN, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,14 +93,13 @@ func (h *Hosts) note(gun GUN, err error) {
 		h.unsigned[host]++
 		return
 	case errors.Is(err, ErrForeign404):
-		// Of one repository it says nothing of the others, as a proxy's. Of all of them
-		// rather the address is wrong.
+		// For one repository this says nothing about the others, like a proxy's 404. For all of them the address is
+		// probably wrong.
 		if atRoot {
 			h.unsigned[host]++
 		}
 		return
-	// A server that gives a root and then fails, as with a repository whose keys it lost,
-	// is there for the others.
+	// A server that returns a root and then fails, as for a repository whose keys it lost, still serves the others.
 	case errors.Is(err, ErrUnavailable) && where != nil && !atRoot:
 		return
 	}
@@ -128,8 +125,8 @@ func (h *Hosts) AnyRead() bool {
 	return false
 }
 
-// Suspects returns an error if all repositories of a host were without trust data: then
-// rather the address is wrong.
+// Suspects returns an error if all repositories of a host were without trust data: then its address is probably
+// wrong.
 func (h *Hosts) Suspects() error {
 	for _, host := range slices.Sorted(maps.Keys(h.asked)) {
 		if n := h.unsigned[host]; n > 0 && n == h.asked[host] {

@@ -12,17 +12,17 @@ import (
 
 // A RootKey is a key of a root, as the root itself describes it.
 type RootKey struct {
-	ID       string    // of its certificate, which notary pins under certs
-	PublicID string    // of the key alone, as notary key list has it; empty where its certificate cannot be read
+	ID       string    // of its certificate, as pinned under notary's certs
+	PublicID string    // of the key alone, as in notary key list; empty if its certificate cannot be read
 	Subject  string    // of the certificate
 	Expires  time.Time // of the certificate
 	SHA256   string    // of the certificate in DER, in hex
-	Pinned   bool      // the configuration pins it, or docker's trust directory has it in the root there
+	Pinned   bool      // pinned by the configuration or by docker's trust directory
 }
 
-// ListRoot fetches the newest root of a repository and returns its version and its keys, to be compared with
-// what its owner says. It checks that the root is signed by these keys, and no more: listing trusts nothing.
-// Errors are an [*Error] or ctx's.
+// ListRoot fetches the newest root of a repository and returns its version and its keys, for comparison with what its
+// owner says. It only checks that these keys signed the root: listing trusts nothing. Errors are an [*Error] or
+// ctx's.
 func (r *Reader) ListRoot(ctx context.Context, gun GUN) (version int, keys []RootKey, err error) {
 	l := &loader{source: r.Source, gun: gun, left: cmp.Or(r.MaxBytes, DefaultMaxBytes)}
 	if r.Listing != nil {

@@ -24,29 +24,29 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// Pins say which roots are trusted before anything was read.
+// Pins say which roots are trusted before anything is read.
 type Pins struct {
 	// Certs maps a GUN, or a prefix ending in *, to key ids of roots.
 	Certs map[string][]string `json:"certs,omitempty"`
-	// RootKeys maps a GUN, or a prefix ending in *, to ids of the public keys of roots, as
-	// notary key list shows them. It is ours: notary knows no such pins.
+	// RootKeys maps a GUN, or a prefix ending in *, to ids of the public keys of roots, as shown by notary key list.
+	// This is our extension: notary has no such pins.
 	RootKeys map[string][]string `json:"root-keys,omitempty"`
 	// CA maps a GUN prefix to a PEM file of certificate authorities for root
 	// certificates.
 	CA map[string]string `json:"ca,omitempty"`
-	// TOFU trusts the first root seen of a repository that has no pin. It is the
-	// opposite of notary's disable_tofu, because here it has to be asked for.
+	// TOFU trusts the first root seen of a repository that has no pin. It is the opposite of notary's disable_tofu,
+	// because here the user must ask for it.
 	TOFU bool `json:"-"`
-	// NoTOFU is notary's disable_tofu: to ask for TOFU as well is a contradiction.
+	// NoTOFU is notary's disable_tofu. It contradicts TOFU.
 	NoTOFU bool `json:"-"`
-	// DockerTrust is docker's trust directory (~/.docker/trust): the roots that docker
-	// trusted on this machine are pins. Empty for none. It is only read.
+	// DockerTrust is docker's trust directory (~/.docker/trust): the roots that docker trusted on this machine are
+	// pins. Empty for none. We only read it.
 	DockerTrust string `json:"-"`
 }
 
-// LoadPins reads a file of notary's own JSON: either its client configuration with a
-// member trust_pinning, or that member alone. Beside notary's certs, ca and disable_tofu it may
-// have root-keys, which is ours. Relative paths of CA files are relative to the file.
+// LoadPins reads a file of notary's own JSON: either its client configuration with a member trust_pinning, or that
+// member alone. Besides notary's certs, ca and disable_tofu it may have root-keys, our extension. Relative paths of
+// CA files are relative to the file.
 func LoadPins(path string) (Pins, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -59,9 +59,9 @@ func LoadPins(path string) (Pins, error) {
 	return pins, nil
 }
 
-// ParsePins is [LoadPins] for bytes; dir is what relative paths are relative to.
+// ParsePins is [LoadPins] for bytes. Relative paths are relative to dir.
 func ParsePins(raw []byte, dir string) (Pins, error) {
-	raw = bytes.TrimPrefix(raw, []byte(byteOrderMark)) // editors on Windows put it there
+	raw = bytes.TrimPrefix(raw, []byte(byteOrderMark)) // written by editors on Windows
 	var outer map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &outer); err != nil {
 		return Pins{}, fmt.Errorf("reading trust pinning: %w", strictjson.Plain(err))
@@ -72,7 +72,7 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 		}
 	}
 	var p pinning
-	// An absent pin and a misspelt one look alike, and neither may pass silently.
+	// An absent pin and a misspelt one look alike, so neither may pass silently.
 	if err := strictjson.UnmarshalKnown(raw, &p); err != nil && !isUnknownField(err) {
 		return Pins{}, fmt.Errorf("reading trust pinning: %w", err)
 	} else if err != nil || len(p.Certs)+len(p.RootKeys)+len(p.CA) == 0 && p.DisableTOFU == nil {
@@ -83,7 +83,7 @@ func ParsePins(raw []byte, dir string) (Pins, error) {
 
 func isUnknownField(err error) bool { return strings.Contains(err.Error(), "unknown field") }
 
-// pinning is the JSON of pins.
+// pinning is the JSON form of pins.
 type pinning struct {
 	Certs       map[string]keyIDs `json:"certs"`
 	RootKeys    map[string]keyIDs `json:"root-keys"`
@@ -91,7 +91,7 @@ type pinning struct {
 	DisableTOFU *notaryBool       `json:"disable_tofu"`
 }
 
-// keyIDs is a list of key ids. Notary refuses a single one without the brackets, too.
+// keyIDs is a list of key ids. Like notary, we refuse a single one without brackets.
 type keyIDs []string
 
 func (k *keyIDs) UnmarshalJSON(raw []byte) error {
@@ -103,8 +103,8 @@ func (k *keyIDs) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// notaryBool is true or false, in quotes or not, as notary reads it. What notary takes for
-// false because it makes no sense is an error.
+// notaryBool is true or false, in quotes or not, as notary reads it. Nonsense, which notary takes for false, is an
+// error.
 type notaryBool bool
 
 func (b *notaryBool) UnmarshalJSON(raw []byte) error {
@@ -124,11 +124,11 @@ func (b *notaryBool) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// pins checks what was read.
+// pins checks and converts the parsed values.
 func (p pinning) pins(dir string) (Pins, error) {
 	for prefix, f := range p.CA {
-		// The notary client takes the keys of ca as prefixes as they stand, and a * in one
-		// would fit no repository: a pin that pins nothing.
+		// The notary client takes the keys of ca literally as prefixes. A * in one would match no repository, so the
+		// pin would pin nothing.
 		if strings.Contains(prefix, "*") {
 			return Pins{}, fmt.Errorf("trust pinning by ca of %s: it takes a prefix without *, such as registry.example.com/team/", safetext.Safe(prefix, 256))
 		}
@@ -175,9 +175,9 @@ func checkKeyIDs(pinned map[string]keyIDs) (map[string][]string, error) {
 	return checked, nil
 }
 
-// checkAuthorities returns an error unless the notary library, which opens the file itself, reads
-// the same certificates in it as we do. It knows PEM alone, and passes over a block that it cannot
-// read: that authority would pin nothing, and nobody be told.
+// checkAuthorities returns an error unless the notary library, which opens the file itself, reads the same
+// certificates in it as we do. The library knows only PEM and skips a block that it cannot read: that authority would
+// silently pin nothing.
 func checkAuthorities(file string) error {
 	ours, err := certfile.Read(file)
 	if err != nil {
@@ -196,14 +196,14 @@ func IsKeyID(id string) bool { return len(id) == 64 && strings.Trim(id, "0123456
 
 // A pin is what the configuration says about the root of one repository.
 type pin struct {
-	name  string   // the repository's, or the prefix that it begins with
+	name  string   // the repository's name, or its matching prefix
 	certs []string // ids of root keys
 	keys  []string // ids of their public keys
-	ca    string   // file of authorities; empty: the ids count
+	ca    string   // file of authorities; empty: use the ids
 }
 
-// of returns the pin of a repository, or nil. As with the notary client its own name counts
-// first, then the longest prefix*, then the longest prefix of a certificate authority.
+// of returns the pin of a repository, or nil. As in the notary client, its own name comes first, then the longest
+// prefix*, then the longest prefix of a certificate authority.
 func (p Pins) of(gun GUN) *pin {
 	name := gun.String()
 	var found *pin
@@ -230,8 +230,8 @@ func (p Pins) of(gun GUN) *pin {
 // Covers reports whether the configuration pins the repository.
 func (p Pins) Covers(gun GUN) bool { return p.of(gun) != nil }
 
-// Anchors reports whether there is something to hold a repository's root to, or nothing is needed: the
-// configuration pins it, docker's trust directory has it, or the first root that is seen is to be trusted.
+// Anchors reports whether something anchors a repository's root: a pin of the configuration, docker's trust
+// directory, or trust on first use.
 func (p Pins) Anchors(gun GUN) bool {
 	if p.TOFU || p.Covers(gun) {
 		return true
@@ -240,8 +240,8 @@ func (p Pins) Anchors(gun GUN) bool {
 	return err == nil && root != nil
 }
 
-// names reports whether the pin of a repository, of the configuration or else of docker's trust directory, vouches for a key
-// of a root.
+// names reports whether the repository's pin, from the configuration or else from docker's trust directory, vouches
+// for a key of a root.
 func (p Pins) names(gun GUN, root *data.SignedRoot, id string) bool {
 	if found := p.of(gun); found != nil {
 		usable, err := certifiedKeys(root, data.GUN(gun.String()))
@@ -259,13 +259,13 @@ func (p Pins) names(gun GUN, root *data.SignedRoot, id string) bool {
 	return err == nil && slices.Contains(rootKeyIDs(docker), id)
 }
 
-// Exactly reports whether a repository is pinned under its own name to a key, by either id.
+// Exactly reports whether a repository is pinned under its own name to a key, by either of its ids.
 func (p Pins) Exactly(gun GUN, id string) bool {
 	found := p.of(gun)
 	return found != nil && found.only(gun, id) != nil
 }
 
-// only is the pin on one of its ids alone; nil: it has no such id, or is not of the
+// only returns the pin reduced to one of its ids. It returns nil if the pin lacks this id, or is not for the
 // repository's own name.
 func (p *pin) only(gun GUN, id string) *pin {
 	one := &pin{name: p.name}
@@ -281,7 +281,7 @@ func (p *pin) only(gun GUN, id string) *pin {
 	return one
 }
 
-// String says what is pinned, as part of a sentence.
+// String says what is pinned, for use in a sentence.
 func (p *pin) String() string {
 	of := ""
 	if strings.HasSuffix(p.name, "*") {
@@ -293,9 +293,8 @@ func (p *pin) String() string {
 	return fmt.Sprintf("your pin%s says %s", of, strings.Join(slices.Concat(p.certs, p.keys), ", "))
 }
 
-// library gives the pin in notary's type, for one root: notary's pins are of ids that the
-// root has. Trust on first use is always off there: whether it applies is decided before the
-// library is asked.
+// library converts the pin to notary's type, for one root: notary's pins are ids that the root contains. Trust on
+// first use is always off there: it is decided before the library is called.
 func (p *pin) library(gun GUN, root *data.SignedRoot) trustpinning.TrustPinConfig {
 	if p.ca != "" {
 		return trustpinning.TrustPinConfig{CA: map[string]string{p.name: p.ca}, DisableTOFU: true}
@@ -310,8 +309,8 @@ func (p *pin) library(gun GUN, root *data.SignedRoot) trustpinning.TrustPinConfi
 	return trustpinning.TrustPinConfig{Certs: map[string][]string{gun.String(): ids}, DisableTOFU: true}
 }
 
-// fits reports whether the pin vouches for one of the keys of a root. Whether that one has
-// signed it, is not looked at.
+// fits reports whether the pin vouches for one of the keys of a root. It does not check that this key signed the
+// root.
 func (p *pin) fits(gun GUN, root *data.SignedRoot) bool {
 	usable, err := certifiedKeys(root, data.GUN(gun.String()))
 	if err != nil {
@@ -325,8 +324,8 @@ func (p *pin) fits(gun GUN, root *data.SignedRoot) bool {
 	return false
 }
 
-// publicKeyID is the id that notary gives a public key, and the private key that belongs to
-// it; empty for a kind of key that notary does not have.
+// publicKeyID returns the id that notary gives a public key and its private key. It is empty for a kind of key that
+// notary does not support.
 func publicKeyID(public crypto.PublicKey) string {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -341,7 +340,7 @@ func publicKeyID(public crypto.PublicKey) string {
 	return ""
 }
 
-// dockerRoot gives the root.json that docker keeps for the repository, if any.
+// dockerRoot returns the root.json that docker keeps for the repository, if any.
 func (p Pins) dockerRoot(gun GUN) ([]byte, error) {
 	if p.DockerTrust == "" {
 		return nil, nil

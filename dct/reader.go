@@ -16,61 +16,57 @@ import (
 type Reader struct {
 	Source Source
 	Pins   Pins
-	// AcceptRoot maps repositories that were initialised anew to a key id of their new root. It
-	// is accepted once in place of the root that is known, though that has not signed it: if it
-	// is pinned to that key under the repository's own name, and no root that was trusted
-	// before has had one of its keys. Versions are counted anew then.
+	// AcceptRoot maps repositories that were initialised again to a key id of their new root. That root is accepted
+	// once in place of the known one, although that one has not signed it. It must be pinned to that key under the
+	// repository's own name, and share no key with a root trusted before. Versions are then counted from the start.
 	AcceptRoot map[GUN]string
-	// AllowExpired names what may be past its date: roles, RootCert, Delegations. Every
-	// target that rests on it says so. Nothing else is overridden by it.
+	// AllowExpired names what may be expired: roles, RootCert, Delegations. Every target that rests on it says so. It
+	// overrides nothing else.
 	AllowExpired []string
-	// AllowDegraded accepts a repository that declares targets/releases, does not publish
-	// it, and has tags in targets. It may never have been published, or the server holds
-	// it back so that older digests count: nothing in the data tells which.
+	// AllowDegraded accepts a repository that declares targets/releases but does not publish it, and has tags in
+	// targets. It may never have been published, or the server may withhold it so that older digests count: the data
+	// does not show which.
 	AllowDegraded bool
-	// MaxBytes bounds the files of one repository together, in bytes; 0: [DefaultMaxBytes].
+	// MaxBytes bounds the total size of one repository's files, in bytes; 0: [DefaultMaxBytes].
 	MaxBytes int64
-	// MaxTime bounds how long one repository is read; 0: as long as it takes.
+	// MaxTime bounds how long one repository is read; 0: no limit.
 	MaxTime time.Duration
-	// Cache keeps verified files from one read to the next; nil: nothing is kept.
+	// Cache keeps verified files between reads. May be nil.
 	Cache Cache
-	// At is the time at which ages are judged; zero: now.
+	// At is the time at which expiry is judged; zero: now.
 	At time.Time
-	// Listing says what lists a repository; nil: nothing lists any. It is called from several
-	// goroutines at once.
+	// Listing says what lists a repository; nil if nothing lists any. It must be safe for concurrent use.
 	Listing func(GUN) Listing
-	// TimeAttestation may say that trust data past its date was seen before; nil: nobody does.
+	// TimeAttestation may say that expired trust data was seen earlier. May be nil.
 	TimeAttestation TimeAttestation
 }
 
-// Listing is the entry of one repository in a list of repositories that have trust data. If the
-// source then says that it has no root, the error is [ErrIncomplete], never [ErrUnsigned].
+// Listing is a repository's entry in a list of repositories that have trust data. If the source then says that it has
+// no root, the error is [ErrIncomplete], never [ErrUnsigned].
 type Listing struct {
-	By      string // whose list it is, as in "the changefeed of https://notary.example.com"; empty: nobody lists it
-	Deleted bool   // it says that the trust data was deleted: believed if the source has no root, either
+	By      string // whose list it is, as in "the changefeed of https://notary.example.com"; empty if nobody lists it
+	Deleted bool   // it says that the trust data was deleted; believed if the source also has no root
 }
 
-// A Cache keeps files of repositories that were verified, so that the next read asks the
-// source for those that have changed. What it gives is verified anew: damage or malice in it
-// cost requests and nothing else. It is called from several goroutines at once, for
+// A Cache keeps verified files of repositories, so that the next read requests only those that have changed. Its
+// content is verified again: damage or malice in it only costs requests. It must be safe for concurrent use by
 // different repositories.
 type Cache interface {
-	// Load gives what was kept of a repository last, the root first; none if there is none.
+	// Load returns the files kept last for a repository, the root first, or none.
 	Load(gun GUN) [][]byte
-	// Keep replaces what is kept of a repository.
+	// Keep replaces the files kept for a repository.
 	Keep(gun GUN, files [][]byte)
 }
 
-// Read returns the verified trust data of a repository as the source has it now, or an
-// [*Error]. What is known from the read before makes it refuse older versions, other
-// roots and roles that have vanished; the zero Known knows nothing.
+// Read returns the verified trust data of a repository as the source has it now, or an [*Error]. With what is known
+// from the previous read it refuses older versions, other roots and vanished roles; the zero Known knows nothing.
 //
-// With a Cache an unchanged repository costs one request: the timestamp always comes from
-// the source, and a root that was kept counts as long as the newest snapshot lists its
-// SHA-256. Without one, the root is asked for first, as TUF has it.
+// With a Cache an unchanged repository costs one request: the timestamp always comes from the source, and a cached
+// root counts as long as the newest snapshot lists its SHA-256. Without a Cache, the root is requested first, as in
+// TUF.
 //
-// A repository that is being published while it is read can look torn; so one mismatch
-// between its files is read again before it counts.
+// A repository that is being published during the read can look inconsistent, so after a mismatch between its files
+// it is read once more before the mismatch counts.
 func (r *Reader) Read(ctx context.Context, gun GUN, known Known) (*Repository, error) {
 	limited, cancel := within(ctx, r.MaxTime)
 	defer cancel()
@@ -81,7 +77,7 @@ func (r *Reader) Read(ctx context.Context, gun GUN, known Known) (*Repository, e
 	return repository, err
 }
 
-// within bounds a context by a time, if there is one.
+// within limits a context to a duration, if it is not zero.
 func within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if limit <= 0 {
 		return ctx, func() {}
@@ -93,15 +89,14 @@ func tooSlow(limit time.Duration) error { return fmt.Errorf("it takes longer tha
 
 const hintSlow = "if the server is in order and only slow, give it longer with --notary-timeout"
 
-// readAgain is Read without its limit of time.
+// readAgain is Read without its time limit.
 func (r *Reader) readAgain(ctx context.Context, gun GUN, known Known) (*Repository, error) {
 	var kept [][]byte
-	if r.Cache != nil && r.AcceptRoot[gun] == "" { // else all is to come from the source
+	if r.Cache != nil && r.AcceptRoot[gun] == "" { // otherwise everything must come from the source
 		kept = r.Cache.Load(gun)
 	}
 	if len(kept) > 0 {
-		// Whatever goes wrong on this way, the other one has the last word: there may be
-		// a newer root.
+		// If this fails in any way, read without the cache decides: there may be a newer root.
 		repository, err := r.read(ctx, gun, known, kept, kept[0])
 		if err == nil || ctx.Err() != nil {
 			return repository, err
@@ -115,7 +110,7 @@ func (r *Reader) readAgain(ctx context.Context, gun GUN, known Known) (*Reposito
 	return repository, err
 }
 
-// tornError marks a mismatch between two files that a publication in between explains.
+// tornError marks a mismatch between two files that a publication during the read would explain.
 type tornError struct{ err error }
 
 func (e *tornError) Error() string { return e.err.Error() }
@@ -138,8 +133,7 @@ func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, 
 	if l.at.IsZero() {
 		l.at = time.Now()
 	}
-	// The notary library panics on several malformed files. Whatever made it do so is
-	// not to be trusted.
+	// The notary library panics on several malformed files. Do not trust such a file.
 	defer func() {
 		if p := recover(); p != nil {
 			err = l.refuse(l.role, fmt.Errorf("the notary library panicked: %v", p))
@@ -164,7 +158,7 @@ func (r *Reader) read(ctx context.Context, gun GUN, known Known, kept [][]byte, 
 	return repository, err
 }
 
-// keep caches the verified files except the timestamp, unless all of them are cached already.
+// keep caches the verified files, except the timestamp, unless all are cached already.
 func (l *loader) keep(c Cache) {
 	files := slices.DeleteFunc(slices.Clone(l.files), func(raw []byte) bool {
 		return sumOf(raw) == l.seen[data.CanonicalTimestampRole.String()].SHA256

@@ -30,14 +30,14 @@ type Repository struct {
 type proof struct {
 	gun         GUN
 	validUntil  time.Time      // the earliest expiry of all roles that are not expired; zero if all are
-	unpublished bool           // targets/releases is declared and not published
-	expired     []string       // roles, and RootCert, that are past their date and were allowed to be
-	judged      Judged         // what is past its date, and was not when it was seen
+	unpublished bool           // targets/releases is declared but not published
+	expired     []string       // roles, and RootCert, that are expired and were allowed to be
+	judged      Judged         // what is expired now, but was not when it was seen
 	versions    map[string]int // by role
 }
 
-// Target is one tag of a repository with the digest that docker would have trusted.
-// The zero Target vouches for nothing; all others come from [Reader.Read].
+// Target is one tag of a repository with the digest that docker would trust. The zero Target vouches for nothing; all
+// others come from [Reader.Read].
 type Target struct {
 	proof   *proof
 	tag     string
@@ -51,16 +51,16 @@ type Target struct {
 
 // Flags mark targets that may be signed but that a person should know about.
 const (
-	// FlagLegacyTargets: the tag is in the targets role only, while delegations exist.
-	// docker trust revoke leaves such entries behind, so an old digest may come back.
+	// FlagLegacyTargets: the tag is only in the targets role, although delegations exist. docker trust revoke leaves
+	// such entries behind, so an old digest may come back.
 	FlagLegacyTargets = "legacy-targets"
-	// FlagDegraded: it counts only because targets/releases is declared and not published.
+	// FlagDegraded: it counts only because targets/releases is declared but not published.
 	FlagDegraded = "releases-unpublished"
 	// FlagRolesDisagree: another role names another digest for this tag.
 	FlagRolesDisagree = "roles-disagree"
 )
 
-// Classes of findings: the tag is in the trust data, and docker would not run it.
+// Classes of findings: the tag is in the trust data, but docker would not run it.
 const (
 	// SignerOnly: only a signer's own role names the tag; docker says no trust data.
 	SignerOnly = "signer-only"
@@ -69,20 +69,19 @@ const (
 	Shadowed = "shadowed"
 	// InvalidTarget: the tag or the digest is not valid, or the length is not positive.
 	InvalidTarget = "invalid-target"
-	// UnreachableTarget: the role that names the tag may not, by its paths.
+	// UnreachableTarget: the role's paths do not allow it to name the tag.
 	UnreachableTarget = "unreachable-target"
 )
 
-// Finding is an entry of the trust data that is no trusted target, and why. Tag may be
-// any string at all.
+// Finding is an entry of the trust data that is not a trusted target, with the reason. Tag may be any string.
 type Finding struct {
 	Tag, Role, Class, Detail string
-	// Digest is what docker runs under the tag although it is not trusted here, such as one
-	// whose length is zero; empty: docker does not run it either.
+	// Digest is what docker runs under the tag although we do not trust it, such as one with length zero. It is empty
+	// if docker does not run it either.
 	Digest digest.Digest
 }
 
-// How a root came to be trusted: see [Repository.PinnedBy].
+// Why a root is trusted: see [Repository.PinnedBy].
 const (
 	PinnedConfig      = "config"
 	PinnedEarlier     = "earlier-run"
@@ -90,20 +89,19 @@ const (
 	PinnedTOFU        = "tofu"
 )
 
-// Expiry says until when a role, or the certificate of the root (role "root-cert"),
-// is valid.
+// Expiry says when a role, or the root's certificate (role "root-cert"), expires.
 type Expiry struct {
 	Role string    `json:"role"`
 	At   time.Time `json:"at"`
 }
 
-// Known is what must be remembered of a repository from one read to the next: with it,
-// the next read refuses rollback, replaced roots and withheld delegations.
+// Known is what must be remembered of a repository between reads. With it, the next read refuses rollback, replaced
+// roots and withheld delegations.
 type Known struct {
-	Root   []byte           // raw bytes of the root that was trusted last
-	Floors map[string]Floor // by role: what was seen last
-	// RootKeys are the ids of all keys of roots that were trusted, and of their public keys,
-	// sorted. None of them is ever the key of a root that [Reader.AcceptRoot] accepts.
+	Root   []byte           // raw bytes of the last trusted root
+	Floors map[string]Floor // by role
+	// RootKeys are the ids of all keys of trusted roots, and of their public keys, sorted. A root with one of them is
+	// never one that [Reader.AcceptRoot] accepts.
 	RootKeys []string
 	By       string // who remembers it, as in "the ledger"; empty: an earlier run
 }
@@ -121,32 +119,31 @@ type Floor struct {
 	SHA256  string
 }
 
-// GUN is the repository's name in Notary.
+// GUN returns the repository's name in Notary.
 func (r *Repository) GUN() GUN { return r.proof.gun }
 
-// Targets are the trusted targets, one for each tag, sorted by tag.
+// Targets returns the trusted targets, one for each tag, sorted by tag.
 func (r *Repository) Targets() []Target { return slices.Clone(r.targets) }
 
-// Findings are the entries that are not trusted targets, sorted by tag and role.
+// Findings returns the entries that are not trusted targets, sorted by tag and role.
 func (r *Repository) Findings() []Finding { return slices.Clone(r.findings) }
 
-// Expiries lists each role's expiry date, sorted by role.
+// Expiries returns each role's expiry date, sorted by role.
 func (r *Repository) Expiries() []Expiry { return slices.Clone(r.expiries) }
 
-// Known is to be kept for the next read.
+// Known returns what to keep for the next read.
 func (r *Repository) Known() Known { return r.known }
 
-// Expired names what is past its date and was allowed to be, sorted.
+// Expired names what is expired and was allowed to be, sorted.
 func (r *Repository) Expired() []string { return slices.Clone(r.proof.expired) }
 
 // PinnedBy returns why the root is trusted, as one of the Pinned constants.
 func (r *Repository) PinnedBy() string { return r.pinnedBy }
 
-// Replaced returns the root that was trusted before, where [Reader.AcceptRoot] has accepted
-// another in this read; nil: it has not.
+// Replaced returns the root trusted before, if [Reader.AcceptRoot] accepted another in this read, else nil.
 func (r *Repository) Replaced() *ReplacedRoot { return r.replaced }
 
-// RootKeyIDs are the key ids of the root role, as trust_pinning.certs takes them.
+// RootKeyIDs returns the key ids of the root role, in the form of trust_pinning.certs.
 func (r *Repository) RootKeyIDs() []string { return slices.Clone(r.rootKeys) }
 
 // RootPublicKey returns the public key of the root in PEM, or nil if the root has several.
@@ -179,10 +176,10 @@ func (r *Repository) RootPublicKey() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: c.RawSubjectPublicKeyInfo})
 }
 
-// Version is the version of a role, or 0 where the repository does not publish it.
+// Version returns the version of a role, or 0 if the repository does not publish it.
 func (r *Repository) Version(role string) int { return r.proof.versions[role] }
 
-// GUN is the repository that the target belongs to.
+// GUN returns the target's repository.
 func (t Target) GUN() GUN {
 	if t.proof == nil {
 		return GUN{}
@@ -190,20 +187,20 @@ func (t Target) GUN() GUN {
 	return t.proof.gun
 }
 
-// Tag is a valid tag of an image.
+// Tag returns the tag, which is valid for an image.
 func (t Target) Tag() string { return t.tag }
 
-// Digest is the digest that DCT vouched for. It never comes from a registry.
+// Digest returns the digest that DCT vouched for. It never comes from a registry.
 func (t Target) Digest() digest.Digest { return t.digest }
 
-// Size is the length that was signed beside the digest, in bytes. It may differ from
-// the manifest's where people signed with notary addhash.
+// Size returns the length that was signed with the digest, in bytes. It may differ from the manifest's if someone
+// signed with notary addhash.
 func (t Target) Size() int64 { return t.size }
 
-// Role is targets/releases or targets.
+// Role returns targets/releases or targets.
 func (t Target) Role() string { return t.role }
 
-// Version is the version of the role's metadata that names the target.
+// Version returns the version of the metadata that names the target.
 func (t Target) Version() int {
 	if t.proof == nil {
 		return 0
@@ -211,15 +208,15 @@ func (t Target) Version() int {
 	return t.proof.versions[t.role]
 }
 
-// Signers are the roles other than targets and targets/releases that name the same
-// digest for the tag, sorted; docker trust inspect shows them as the signers.
+// Signers returns the roles other than targets and targets/releases that name the same digest for the tag, sorted;
+// docker trust inspect shows them as the signers.
 func (t Target) Signers() []string { return slices.Clone(t.signers) }
 
-// Others are the roles that name another digest for the tag, or none that is valid, sorted.
+// Others returns the roles that name another or no valid digest for the tag, sorted.
 func (t Target) Others() []Named { return slices.Clone(t.others) }
 
-// Expired names what the target rests on and is past its date: roles, and RootCert. It is
-// empty unless [Reader.AllowExpired] let that pass.
+// Expired names the expired roles, and RootCert, on which the target rests. It is empty unless [Reader.AllowExpired]
+// allowed that.
 func (t Target) Expired() []string {
 	if t.proof == nil {
 		return nil
@@ -230,9 +227,8 @@ func (t Target) Expired() []string {
 // Flags returns the Flag constants that apply.
 func (t Target) Flags() []string { return slices.Clone(t.flags) }
 
-// Check returns an error unless the target comes from verified trust data that is still
-// valid at the given time. It is to be asked right before a key is used, since a run may
-// outlive the metadata it began with.
+// Check returns an error unless the target comes from verified trust data that is still valid at the given time. Call
+// it right before using a key, since metadata may expire during a run.
 func (t Target) Check(now time.Time) error {
 	if t.proof == nil {
 		return errors.New("target does not come from verified trust data")

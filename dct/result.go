@@ -11,7 +11,7 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// repository picks the trusted targets and gathers what the caller wants to know.
+// repository picks the trusted targets and collects what the caller wants to know.
 func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	expiries := expiriesOf(repo)
 	if err := l.releasesArePublished(repo); err != nil {
@@ -28,7 +28,7 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	if err != nil {
 		return nil, l.refuse("targets", err)
 	}
-	// A delegation that is declared no longer has no floor any more: it may come back.
+	// A delegation that is no longer declared has no floor any more: it may come back.
 	return &Repository{
 		proof: p, targets: targets, findings: findings, expiries: expiries,
 		known:    Known{Root: l.rootRaw, Floors: maps.Clone(l.seen), RootKeys: slices.Sorted(maps.Keys(l.trusted)), By: l.known.By},
@@ -39,8 +39,8 @@ func (l *loader) repository(repo *tuf.Repo) (*Repository, error) {
 	}, nil
 }
 
-// releasesArePublished refuses the repository whose tags in targets would count only
-// because targets/releases, which it declares, is not there.
+// releasesArePublished refuses a repository whose tags in targets would count only because targets/releases is
+// declared but missing.
 func (l *loader) releasesArePublished(repo *tuf.Repo) error {
 	missing := l.unpublishedReleases()
 	if l.degraded || missing == "" || len(repo.Targets[targetsRole].Signed.Targets) == 0 {
@@ -53,8 +53,8 @@ func (l *loader) releasesArePublished(repo *tuf.Repo) error {
 	}
 }
 
-// unpublishedReleases is a role that decides over tags, targets/releases or one below it,
-// and is declared and not published; empty: none is.
+// unpublishedReleases returns a role that decides about tags, targets/releases or one below it, that is declared but
+// not published. It is empty if there is none.
 func (l *loader) unpublishedReleases() string {
 	for _, role := range l.unpublished {
 		if role == releasesRole.String() || strings.HasPrefix(role, releasesRole.String()+"/") {
@@ -64,7 +64,7 @@ func (l *loader) unpublishedReleases() string {
 	return ""
 }
 
-// validUntil is when the first of the roles expires that has not yet.
+// validUntil returns when the first of the unexpired roles expires.
 func (l *loader) validUntil(expiries []Expiry) time.Time {
 	var first time.Time
 	for _, e := range expiries {
@@ -96,8 +96,8 @@ func expiriesOf(repo *tuf.Repo) []Expiry {
 	return expiries
 }
 
-// rootCertExpiry is when the last of the root's certificates expires: as long as one is
-// valid the notary library accepts the root.
+// rootCertExpiry returns when the last of the root's certificates expires: the notary library accepts the root as
+// long as one is valid.
 func rootCertExpiry(root *data.SignedRoot) (latest time.Time, ok bool) {
 	for _, cert := range rootCerts(root) {
 		if cert.NotAfter.After(latest) {

@@ -9,32 +9,32 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// A Role is a role of a repository's trust data with the keys that may sign it: root, targets, snapshot,
-// timestamp, and each delegation that is declared.
+// A Role is a role of a repository's trust data with the keys that may sign it: root, targets, snapshot, timestamp,
+// and each declared delegation.
 type Role struct {
 	Name      string    `json:"name"`
 	Keys      []RoleKey `json:"keys"`
 	Threshold int       `json:"threshold"`
-	Version   int       `json:"version,omitempty"` // 0: declared and not published
+	Version   int       `json:"version,omitempty"` // 0: declared but not published
 	Expires   time.Time `json:"expires,omitzero"`
 }
 
 // A RoleKey is a key by its ids.
 type RoleKey struct {
-	ID       string `json:"id"`                  // as the metadata has it
-	PublicID string `json:"public_id,omitempty"` // as notary key list has it, where that is another: the metadata's is of a certificate
+	ID       string `json:"id"`                  // as in the metadata
+	PublicID string `json:"public_id,omitempty"` // as in notary key list, if different: the metadata's is a certificate's
 }
 
-// Named is what a role says of a tag.
+// Named is what a role says about a tag.
 type Named struct {
 	Role   string        `json:"role"`
 	Digest digest.Digest `json:"digest"`
 }
 
-// Roles are the roles of the repository, sorted by name.
+// Roles returns the roles of the repository, sorted by name.
 func (r *Repository) Roles() []Role { return slices.Clone(r.roles) }
 
-// roles lists them, of a repository all of whose roles have been verified.
+// roles lists the roles of a repository after all have been verified.
 func (l *loader) roles(expiries []Expiry) []Role {
 	names := []data.RoleName{data.CanonicalRootRole, data.CanonicalTargetsRole, data.CanonicalSnapshotRole, data.CanonicalTimestampRole}
 	for _, name := range l.declared {
@@ -43,7 +43,7 @@ func (l *loader) roles(expiries []Expiry) []Role {
 	var roles []Role
 	for _, name := range names {
 		base, err := l.signers(name)
-		if err != nil { // verified without: there is none
+		if err != nil { // verified without it: it does not exist
 			continue
 		}
 		one := Role{Name: name.String(), Threshold: base.Threshold, Version: l.seen[name.String()].Version}

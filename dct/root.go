@@ -19,12 +19,12 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// maxRotations bounds how many root versions are followed in one read.
+// maxRotations bounds how many root versions one read follows.
 const maxRotations = 1000
 
-// root fetches the newest root and verifies it: against the pins of the configuration
-// always, and along the chain of versions from the root that was trusted before, if one
-// was. Without either it is refused, unless trust on first use was asked for.
+// root fetches the newest root and verifies it: always against the configuration's pins, and along the chain of
+// versions from the root trusted before, if there is one. Without either, it refuses the root unless trust on first
+// use was requested.
 func (l *loader) root(ctx context.Context) error {
 	raw, err := l.fetch(ctx, "root", "root", maxRoot)
 	if err != nil {
@@ -63,8 +63,7 @@ func (l *loader) root(ctx context.Context) error {
 	return l.remember("root", trusted.Signed.Version, raw)
 }
 
-// anchor gives the root that is trusted from before, or nil. The configuration's pins
-// come on top of it, not instead.
+// anchor returns the root trusted before, or nil. The configuration's pins apply in addition, not instead.
 func (l *loader) anchor() (*data.SignedRoot, error) {
 	raw, by := l.known.Root, PinnedEarlier
 	if len(raw) == 0 && !l.pins.Covers(l.gun) {
@@ -77,8 +76,7 @@ func (l *loader) anchor() (*data.SignedRoot, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
-	// A pin that cannot be read must fail: to go on as if there were none is what an
-	// attacker would wish for.
+	// An unreadable pin must fail: an attacker would like us to go on as if there were none.
 	err := gate(raw)
 	var root *data.SignedRoot
 	if err == nil {
@@ -93,7 +91,7 @@ func (l *loader) anchor() (*data.SignedRoot, error) {
 	l.trust(root)
 	if s, err := decodeSigned(raw); err == nil {
 		for _, sig := range s.Signatures {
-			l.trusted[sig.KeyID] = true // the root before it had that key
+			l.trusted[sig.KeyID] = true // the previous root had that key
 		}
 	}
 	l.pinnedBy = by
@@ -103,10 +101,9 @@ func (l *loader) anchor() (*data.SignedRoot, error) {
 	return root, nil
 }
 
-// follow accepts the newest root, along the chain of versions from the anchor if there is
-// one. Each must be signed by enough keys of the one before. A version that the server
-// does not have is passed over, as the first rotation may be published together with the
-// first version; the next one is then checked against the last that was accepted.
+// follow accepts the newest root, along the chain of versions from the anchor if there is one. Enough keys of each
+// version must sign the next. A version that the server does not have is skipped, since the first rotation may be
+// published together with the first version; the next one is then checked against the last accepted one.
 func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, raw []byte) (*data.SignedRoot, error) {
 	if anchor == nil {
 		return l.accept(nil, raw, to, true)
@@ -138,9 +135,8 @@ func (l *loader) follow(ctx context.Context, anchor *data.SignedRoot, to int, ra
 	return l.accept(last, raw, to, true)
 }
 
-// accept verifies one root: against the one before it, against itself, and against the
-// configuration's pins if they cover the repository. How old a root is counts for the
-// newest alone: those before it only hand on the trust.
+// accept verifies one root: against the previous one, against itself, and against the configuration's pins if they
+// cover the repository. Only the newest root's age counts: earlier ones merely pass trust on.
 func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest bool) (*data.SignedRoot, error) {
 	var pinned *pin
 	if newest {
@@ -149,7 +145,7 @@ func (l *loader) accept(prev *data.SignedRoot, raw []byte, version int, newest b
 	return l.acceptPinned(prev, raw, version, newest, pinned)
 }
 
-// acceptPinned is accept by a given pin, or by none.
+// acceptPinned is accept with a given pin, or none.
 func (l *loader) acceptPinned(prev *data.SignedRoot, raw []byte, version int, newest bool, pinned *pin) (*data.SignedRoot, error) {
 	s, err := decodeSigned(raw)
 	if err != nil {
@@ -167,7 +163,7 @@ func (l *loader) acceptPinned(prev *data.SignedRoot, raw []byte, version int, ne
 	root, err := trustpinning.ValidateRoot(prev, s, gun, pins)
 	var invalid *trustpinning.ErrValidationFail
 	if errors.As(err, &invalid) && (!newest || l.newestMayBeAged(raw)) {
-		// The age of certificates may be all that is wrong: the rest is checked again.
+		// The age of certificates may be all that is wrong. Check the rest again.
 		if root, err = agedRoot(prev, s, gun, pins); err != nil {
 			return nil, l.explainRoot(raw, pinned, err)
 		}
@@ -188,9 +184,9 @@ func (l *loader) acceptPinned(prev *data.SignedRoot, raw []byte, version int, ne
 	return root, nil
 }
 
-// unpinned says which keys a root has that nothing vouches for.
+// unpinned returns an error with the keys of a root that nothing vouches for.
 func (l *loader) unpinned(root *data.SignedRoot) error {
-	// Nothing in this root is verified, and its ids are meant to be compared and pasted.
+	// Nothing in this root is verified, and people will compare and paste its ids.
 	for _, id := range rootKeyIDs(root) {
 		if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
 			return l.refuse("root", errors.New("it is not pinned, and one of its key ids is none"))
@@ -203,8 +199,8 @@ func (l *loader) unpinned(root *data.SignedRoot) error {
 	}
 }
 
-// decodeRoot decodes bytes that passed the gate, and checks that the notary library
-// finds the form of a root in them. It verifies no signature.
+// decodeRoot decodes bytes that passed the gate, and checks that the notary library reads them as a root. It verifies
+// no signature.
 func decodeRoot(raw []byte) (*data.SignedRoot, error) {
 	s, err := decodeSigned(raw)
 	if err != nil {
@@ -224,8 +220,7 @@ func decodeSigned(raw []byte) (*data.Signed, error) {
 	return &s, nil
 }
 
-// selfSigned checks that a remembered root carries its own keys' signatures. Damage to
-// what remembered it would show here.
+// selfSigned checks that its own keys signed a remembered root. This detects damage to where it was stored.
 func selfSigned(root *data.SignedRoot, raw []byte) error {
 	s, err := decodeSigned(raw)
 	if err != nil {
@@ -238,7 +233,7 @@ func selfSigned(root *data.SignedRoot, raw []byte) error {
 	return signed.VerifySignatures(s, role)
 }
 
-// rootKeys are the keys of the root role, in the order of their ids.
+// rootKeys returns the keys of the root role, ordered by id.
 func rootKeys(root *data.SignedRoot) []data.PublicKey {
 	var keys []data.PublicKey
 	for _, id := range rootKeyIDs(root) {
@@ -249,12 +244,12 @@ func rootKeys(root *data.SignedRoot) []data.PublicKey {
 	return keys
 }
 
-// rootKeyIDs are those of the root role, which the notary library takes no root without.
+// rootKeyIDs returns the key ids of the root role, without which the notary library accepts no root.
 func rootKeyIDs(root *data.SignedRoot) []string {
 	return slices.Sorted(slices.Values(root.Signed.Roles[data.CanonicalRootRole].KeyIDs))
 }
 
-// rootCerts are the leaf certificates of the root role's keys that can be parsed.
+// rootCerts returns the leaf certificates of the root role's keys that can be parsed.
 func rootCerts(root *data.SignedRoot) []*x509.Certificate {
 	var leafs []*x509.Certificate
 	for _, key := range rootKeys(root) {
@@ -267,8 +262,7 @@ func rootCerts(root *data.SignedRoot) []*x509.Certificate {
 	return leafs
 }
 
-// diagnoseRoot finds out what the notary library folds into "unable to retrieve valid
-// leaf certificates".
+// diagnoseRoot finds out what is behind the notary library's "unable to retrieve valid leaf certificates".
 func diagnoseRoot(root *data.SignedRoot, gun GUN) (kind, err error) {
 	certs := rootCerts(root)
 	if len(certs) == 0 {

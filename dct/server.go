@@ -20,37 +20,37 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A Doer sends a request and answers challenges of registries, as oras-go's auth.Client
-// does. It is where limits, retries, TLS and credentials live.
+// A Doer sends a request and answers challenges of registries, as oras-go's auth.Client does. It handles limits,
+// retries, TLS and credentials.
 type Doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// Server is a Notary v1 server as a [Source], one request after the other per
-// repository. It is safe for concurrent use if its Doers are.
+// Server is a Notary v1 server as a [Source], with one request at a time per repository. It is safe for concurrent
+// use if its Doers are.
 type Server struct {
-	// URL gives the server's address for a registry host, such as
-	// https://notary.docker.io for docker.io, without a trailing slash.
+	// URL returns the server's address for a registry host, such as https://notary.docker.io for docker.io, without a
+	// trailing slash.
 	URL func(registry string) string
-	// HTTP gives what to send requests with for the repositories of a registry host: the
-	// credentials are those of the registry, whatever the Notary server's host.
+	// HTTP returns the Doer for the repositories of a registry host: the credentials are the registry's, whatever the
+	// Notary server's host.
 	HTTP func(registry string) Doer
-	// Rescue fetches each timestamp by the hash that the changefeed named last for the
-	// repository. A server that can no longer sign timestamps, because it lost its keys or the
-	// root expired, answers 500 for the latest one, but still has it under its hash.
+	// Rescue fetches each timestamp by the last hash in the repository's changefeed. A server that can no longer sign
+	// timestamps, because it lost its keys or the root expired, answers 500 for the latest one, but still has it
+	// under its hash.
 	Rescue bool
-	// MaxTime bounds how long a changefeed is read; 0: as long as it takes.
+	// MaxTime bounds how long a changefeed is read; 0: no limit.
 	MaxTime time.Duration
 	// MaxRecords bounds how many records of a changefeed are read; 0: ten million.
 	MaxRecords int
-	// Advice is what else to try where the server of a registry host cannot be reached, or is
-	// none; nil: nothing.
+	// Advice returns what else to try if the server of a registry host cannot be reached, or is not a Notary server.
+	// May be nil.
 	Advice func(registry string) string
-	// LoggedIn reports whether credentials were found for a registry host; nil: none were.
+	// LoggedIn reports whether credentials were found for a registry host. Nil means none.
 	LoggedIn func(registry string) bool
 }
 
-// DefaultServer is where docker looks for the trust data of a registry.
+// DefaultServer returns where docker looks for the trust data of a registry.
 func DefaultServer(registry string) string {
 	if registry == "docker.io" {
 		return "https://notary.docker.io"
@@ -58,8 +58,8 @@ func DefaultServer(registry string) string {
 	return "https://" + registry
 }
 
-// PullScope is what a token has to be for to read a repository's trust data. It is the full GUN: Notary's tokens
-// are issued for that, not for the path.
+// PullScope returns the token scope for reading a repository's trust data. It has the full GUN: Notary's tokens are
+// issued for that, not for the path.
 func PullScope(gun GUN) string { return auth.ScopeRepository(gun.String(), auth.ActionPull) }
 
 // File implements [Source] with GET /v2/<gun>/_trust/tuf/<name>.json.
@@ -102,8 +102,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 		return nil, fail(kind, err, hint)
 	}
 	defer func() {
-		// What is left is read so that the connection can be used again; a failure here
-		// costs a connection and nothing else.
+		// Read the rest so that the connection can be reused; a failure costs only the connection.
 		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 		_ = resp.Body.Close()
 	}()
@@ -128,7 +127,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 	return raw, nil
 }
 
-// explainUnsent turns an error of the HTTP client into a kind, a hint and a cause.
+// explainUnsent converts an error of the HTTP client to a kind, a hint and a cause.
 func (s *Server) explainUnsent(err error, registry, shown string) (kind error, hint string, cause error) {
 	var answer *errcode.ErrorResponse
 	switch {
@@ -139,7 +138,7 @@ func (s *Server) explainUnsent(err error, registry, shown string) (kind error, h
 	case transport.Unsent(err):
 		return ErrDenied, transport.Hint(err), transport.Redact(err)
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
-		cause = transport.Redact(err) // by the token server
+		cause = transport.Redact(err) // from the token server
 		if answer.StatusCode == http.StatusUnauthorized {
 			cause = loginRefused{cause}
 		}
@@ -150,14 +149,13 @@ func (s *Server) explainUnsent(err error, registry, shown string) (kind error, h
 	return ErrUnavailable, "is " + shown + " the Notary server of this registry, and reachable from here?", transport.Redact(err)
 }
 
-// saysNotFound reports whether the body of a 404 is notary-server's own: nothing but its
-// code for what it does not have. Proxies, load balancers and registries answer 404 too,
-// and know nothing of what the Notary server has.
+// saysNotFound reports whether the body of a 404 is notary-server's own: exactly its code for missing data. Proxies,
+// load balancers and registries answer 404 too, without knowing what the Notary server has.
 //
-// SPEC (notary, server/errors: METADATA_NOT_FOUND, which all of its handlers answer).
+// SPEC (notary, server/errors: METADATA_NOT_FOUND, used by all of its handlers).
 func saysNotFound(body io.Reader) bool { return saysOnly(body, "METADATA_NOT_FOUND") }
 
-// saysOnly reports whether a body is that of an error with these codes and no others.
+// saysOnly reports whether a body is an error with only these codes.
 func saysOnly(body io.Reader, codes ...string) bool {
 	raw, err := io.ReadAll(io.LimitReader(body, maxErrorBody+1))
 	if err != nil || len(raw) > maxErrorBody {
@@ -182,7 +180,7 @@ func saysOnly(body io.Reader, codes ...string) bool {
 // maxErrorBody is the maximum size of an error response, in bytes.
 const maxErrorBody = 64 << 10
 
-// hintLogin says who should be asked for what is refused.
+// hintLogin says whose login to check after a refusal.
 func (s *Server) hintLogin(registry string, status int) string {
 	login := "docker login " + registry + ", or give -u and --password-stdin, as a user who may pull this repository"
 	switch {
@@ -194,8 +192,7 @@ func (s *Server) hintLogin(registry string, status int) string {
 	return "the login is refused, or its user may not pull this repository: have the right granted, or log in again with " + login
 }
 
-// explainStatus turns an answer that is neither 200 nor Notary's own 404 into a kind, a hint
-// and a cause.
+// explainStatus converts an answer that is neither 200 nor Notary's own 404 to a kind, a hint and a cause.
 func (s *Server) explainStatus(resp *http.Response, registry, base string) (kind error, hint string, cause error) {
 	cause = fmt.Errorf("%s answered %d", base, resp.StatusCode)
 	switch code := resp.StatusCode; {
@@ -219,7 +216,7 @@ func looksLikeHTML(h http.Header, raw []byte) bool {
 	return transport.MediaType(h) == "text/html" || bytes.HasPrefix(bytes.TrimSpace(raw), []byte("<"))
 }
 
-// escape keeps the slashes of role names and escapes what is data in them.
+// escape escapes a role name but keeps its slashes.
 func escape(name string) string {
 	parts := strings.Split(name, "/")
 	for i, p := range parts {
@@ -228,8 +225,7 @@ func escape(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// roleOf gives the role that a file name belongs to: 3.root and root are root,
-// targets/a.<sha256> is targets/a.
+// roleOf returns the role that a file name belongs to: 3.root and root are root, targets/a.<sha256> is targets/a.
 func roleOf(name string) string {
 	if v, role, ok := strings.Cut(name, "."); ok && v != "" && strings.Trim(v, "0123456789") == "" {
 		return role

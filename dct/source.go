@@ -9,14 +9,13 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// A Source hands out raw metadata files of repositories, unverified. Its methods are
-// called from several goroutines at once, for different repositories.
+// A Source returns raw metadata files of repositories, unverified. It must be safe for concurrent use by different
+// repositories.
 type Source interface {
-	// File returns the file of that name as TUF's consistent snapshots call it: root,
-	// 3.root, timestamp, snapshot.<sha256>, targets/releases.<sha256>. More than limit
-	// bytes is an error. The error is an [*Error], or holds a [*lookup.AbsentError] where
-	// the source itself says that it does not have the file: what that means depends on the
-	// file, and is for the Reader to say.
+	// File returns the file with a name of TUF's consistent snapshots: root, 3.root, timestamp, snapshot.<sha256>,
+	// targets/releases.<sha256>. More than limit bytes is an error. The error is an [*Error], or holds a
+	// [*lookup.AbsentError] if the source itself says that it does not have the file. The Reader decides what that
+	// means, depending on the file.
 	File(ctx context.Context, gun GUN, name string, limit int64) ([]byte, error)
 }
 
@@ -29,17 +28,16 @@ const (
 	maxTargets   = 32 << 20
 )
 
-// DefaultMaxBytes bounds the files of one repository together, in bytes: they are held in
-// memory while it is read, and a repository may have a thousand roles. 128 MiB hold 350,000
-// targets in targets/releases and in three signers' roles.
+// DefaultMaxBytes bounds the total size of one repository's files, in bytes: they are in memory during a read, and a
+// repository may have a thousand roles. 128 MiB hold 350,000 targets in targets/releases and in three signers' roles.
 const DefaultMaxBytes = 128 << 20
 
-// absentFile says that a source does not have a file, as its own answer.
+// absentFile returns the error by which a source itself says that it does not have a file.
 func absentFile(by lookup.Authority, name string) error {
 	return &lookup.AbsentError{By: by, What: "file " + safetext.Safe(name, 128) + " of it"}
 }
 
-// sumOf is the SHA-256 of a file in hex, as names of files and [Floor] have it.
+// sumOf returns the SHA-256 of a file in hex, as in file names and [Floor].
 func sumOf(raw []byte) string {
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:])

@@ -9,13 +9,13 @@ import (
 	"github.com/theupdateframework/notary/tuf/signed"
 )
 
-// The notary library counts key ids. The same key has one id as it is and another for each
-// of its certificates, so its holder alone could meet a threshold of two.
+// The notary library counts key ids. A bare key has one id, and each of its certificates another, so the holder of
+// one key could meet a threshold of two.
 //
-// SPEC (TUF 1.0.34, 5.3.4 and elsewhere): a threshold is of unique keys.
+// SPEC (TUF 1.0.34, 5.3.4 and elsewhere): a threshold counts unique keys.
 
-// enough checks that a role's threshold is met by as many keys as it asks for. The library
-// has accepted the signatures; role holds the keys that it may have counted.
+// enough checks that as many distinct keys as a role's threshold signed. The library has accepted the signatures;
+// role holds the keys that it may have counted.
 func enough(raw []byte, role data.BaseRole) error {
 	keys := map[string]string{}
 	distinct := map[string]bool{}
@@ -47,9 +47,8 @@ func enough(raw []byte, role data.BaseRole) error {
 	return nil
 }
 
-// enoughForRoot does the same for a root that was accepted: for its own threshold, and for
-// that of the root before, if there was one. s is what was verified, with the library's
-// marks on the signatures that it counted.
+// enoughForRoot does the same for an accepted root: for its own threshold, and for the previous root's if there is
+// one. s is what was verified, with the library's marks on the signatures that it counted.
 func enoughForRoot(prev, root *data.SignedRoot, s *data.Signed, raw []byte, gun data.GUN) error {
 	role, err := root.BuildBaseRole(data.CanonicalRootRole)
 	if err != nil {
@@ -74,9 +73,8 @@ func enoughForRoot(prev, root *data.SignedRoot, s *data.Signed, raw []byte, gun 
 	return nil
 }
 
-// sameKey gives equal strings for ids of one key, bare or in a certificate, DER or PEM:
-// the library's verifiers take the first PEM block, whatever its type. What cannot be read
-// verifies nothing, so its id is good enough.
+// sameKey returns equal strings for ids of one key, bare or in a certificate, DER or PEM: the library's verifiers
+// take the first PEM block, whatever its type. An unreadable key verifies nothing, so its id is good enough.
 func sameKey(key data.PublicKey) string {
 	der := key.Public()
 	if block, _ := pem.Decode(der); block != nil {

@@ -10,21 +10,20 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// A TimeAttestation says when a trusted signer had seen exactly the files that the
-// source gives of a repository, verified. What was valid then is not refused for its age
-// now. It is asked once for each read, and only where something is past its date. An error
-// is as good as none.
+// A TimeAttestation says when a trusted signer saw and verified exactly the files that the source has for a
+// repository. What was valid then is not refused as expired now. It is called at most once per read, and only if
+// something is expired. An error counts as no attestation.
 type TimeAttestation func(ctx context.Context, gun GUN) (ValidAt, error)
 
-// ValidAt is what a [TimeAttestation] says. The zero ValidAt saw nothing.
+// ValidAt is the result of a [TimeAttestation]. The zero ValidAt saw nothing.
 type ValidAt struct {
 	At  time.Time // when the files were seen; zero: never
 	By  string    // who saw them: the SHA-256 of a certificate in hex
-	Why string    // why there is none, for people; may be empty
+	Why string    // why there is no attestation, for people; may be empty
 }
 
-// Judged tells what is past its date and was not when a [TimeAttestation] saw it. The zero Judged
-// says that all ages were judged when the trust data was read.
+// Judged says what is expired now but was not when a [TimeAttestation] saw it. The zero Judged says that expiry was
+// judged at the time of reading.
 type Judged struct {
 	Roles []string  `json:"roles"` // and RootCert; sorted
 	At    time.Time `json:"at"`
@@ -39,10 +38,10 @@ func (j Judged) String() string {
 	return strings.Join(j.Roles, ", ") + " at " + j.At.UTC().Format(time.RFC3339) + " by " + j.By
 }
 
-// Judged tells what is past its date, and was seen before.
+// Judged returns what is expired but was seen while valid.
 func (r *Repository) Judged() Judged { return r.proof.judged.clone() }
 
-// Judged tells which of what the target rests on is past its date, and was seen before.
+// Judged returns what of the target's roles is expired but was seen while valid.
 func (t Target) Judged() Judged {
 	if t.proof == nil {
 		return Judged{}
@@ -55,7 +54,7 @@ func (j Judged) clone() Judged {
 	return j
 }
 
-// attestationOf makes of the reader's time attestation a function that asks it once.
+// attestationOf returns a function that calls the reader's time attestation only once.
 func (r *Reader) attestationOf(ctx context.Context, gun GUN) func() ValidAt {
 	var said *ValidAt
 	return func() ValidAt {
@@ -73,8 +72,8 @@ func (r *Reader) attestationOf(ctx context.Context, gun GUN) func() ValidAt {
 	}
 }
 
-// wasSeen reports whether what expires at that time, and is past it, was seen while it was
-// valid; then it is remembered. A time in the future is later than the date as well.
+// wasSeen reports whether something that expired at the given time was seen while it was valid, and if so records
+// that. An attestation from the future does not count.
 func (l *loader) wasSeen(role string, expires time.Time) bool {
 	s := l.validAt()
 	if s.At.IsZero() || !s.At.Before(expires) {
@@ -84,9 +83,8 @@ func (l *loader) wasSeen(role string, expires time.Time) bool {
 	return true
 }
 
-// newestMayBeAged reports whether certificates of the newest root may be past their date,
-// because they were seen when all were valid, or because that is allowed. It is
-// remembered, and everything else about the root is still to be checked.
+// newestMayBeAged reports whether certificates of the newest root may be expired, because they were seen when all
+// were valid or because that is allowed. It records that. Everything else about the root is still checked.
 func (l *loader) newestMayBeAged(raw []byte) bool {
 	root, err := decodeRoot(raw)
 	if err != nil {
@@ -107,7 +105,7 @@ func (l *loader) newestMayBeAged(raw []byte) bool {
 	return true
 }
 
-// firstCertExpiry is when the first of the root's certificates expires.
+// firstCertExpiry returns when the first of the root's certificates expires.
 func firstCertExpiry(root *data.SignedRoot) (first time.Time, ok bool) {
 	for _, cert := range rootCerts(root) {
 		if !ok || cert.NotAfter.Before(first) {
@@ -117,7 +115,7 @@ func firstCertExpiry(root *data.SignedRoot) (first time.Time, ok bool) {
 	return first, ok
 }
 
-// judgement is what the targets will say of the roles that were seen before.
+// judgement returns what the targets say about the roles that were seen before.
 func (l *loader) judgement() Judged {
 	if len(l.judged) == 0 {
 		return Judged{}
@@ -127,7 +125,7 @@ func (l *loader) judgement() Judged {
 	return Judged{Roles: l.judged, At: s.At, By: s.By}
 }
 
-// unseen adds to a hint on what is past its date why no time attestation helps.
+// unseen adds to a hint about expired data why no time attestation helps.
 func (l *loader) unseen(hint string) string {
 	s := l.validAt()
 	switch {

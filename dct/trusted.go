@@ -33,10 +33,10 @@ func IsTargetsRole(name string) bool {
 // manifests").
 var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
-// IsTag reports whether a registry can have a tag of that name.
+// IsTag reports whether a tag can have that name.
 func IsTag(name string) bool { return tagPattern.MatchString(name) }
 
-// entry is what one role says of one target name.
+// entry is what one role says about one target name.
 type entry struct {
 	role data.RoleName
 	meta data.FileMeta
@@ -77,8 +77,8 @@ func pick(p *proof, repo *tuf.Repo) ([]Target, []Finding, error) {
 	return targets, findings, nil
 }
 
-// reject tells why a name has no trusted target, if so. found says whether docker's
-// walk finds the name at all.
+// reject says why a name has no trusted target, and reports whether that is so. found says whether docker's walk
+// finds the name at all.
 func reject(name string, first entry, found bool, entries []entry) (Finding, bool) {
 	if !found {
 		return Finding{Tag: name, Role: entries[0].role.String(), Class: UnreachableTarget, Detail: "the role's paths do not allow this name"}, true
@@ -98,7 +98,7 @@ func reject(name string, first entry, found bool, entries []entry) (Finding, boo
 		return finding(InvalidTarget, "it has no SHA-256 digest")
 	case first.meta.Length <= 0:
 		f, _ := finding(InvalidTarget, fmt.Sprintf("its length is %d", first.meta.Length))
-		f.Digest = sha256Digest(first.meta) // docker looks at no length
+		f.Digest = sha256Digest(first.meta) // docker ignores the length
 		return f, true
 	}
 	return Finding{}, false
@@ -145,8 +145,8 @@ func sha256Digest(meta data.FileMeta) digest.Digest {
 	return digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(meta.Hashes["sha256"]))
 }
 
-// firstOf gives, for each name, the first entry that the notary client's walk below a
-// role finds, leaving out the subtrees of the skipped roles.
+// firstOf returns, for each name, the first entry that the notary client's walk below a role finds, leaving out the
+// subtrees of the skipped roles.
 func firstOf(repo *tuf.Repo, from data.RoleName, skip ...data.RoleName) (map[string]entry, error) {
 	found := make(map[string]entry)
 	err := repo.WalkTargets("", from, func(file *data.SignedTargets, role data.DelegationRole) any {
@@ -160,8 +160,8 @@ func firstOf(repo *tuf.Repo, from data.RoleName, skip ...data.RoleName) (map[str
 	return found, err
 }
 
-// everyEntry gives all entries of each name that the roles' paths allow, and for a name
-// that no role may give, one entry that shows where it stands.
+// everyEntry returns all entries of each name that the roles' paths allow. For a name that no role may contain it
+// returns one entry that shows where it is.
 func everyEntry(repo *tuf.Repo) (map[string][]entry, error) {
 	allowed := make(map[string][]entry)
 	stray := make(map[string][]entry)

@@ -22,35 +22,35 @@ type loader struct {
 	gun    GUN
 	known  Known
 
-	left  int64 // how many bytes more its files may have
-	keeps bool  // whether files is for a cache
+	left  int64 // bytes its files may still have
+	keeps bool  // whether to keep files for a cache
 
 	listing Listing // what lists the repository
 
-	repo     *tuf.Repo // what builder fills
+	repo     *tuf.Repo // filled by builder
 	builder  tuf.RepoBuilder
 	role     string // the role at work, for errors
 	rootRaw  []byte
-	offered  []byte            // the root to try before the source is asked for one; nil: none
+	offered  []byte            // root to try before asking the source; nil: none
 	kept     map[string][]byte // files of an earlier read, by SHA-256 in hex
-	files    [][]byte          // what was verified, the root first
+	files    [][]byte          // verified files, the root first
 	pinnedBy string
-	accepts  string          // key of a root that may take the place of the one known before
-	replaced *ReplacedRoot   // by such a root
-	trusted  map[string]bool // ids of keys of all roots that were trusted, and of their public keys
+	accepts  string          // key of a root that may replace the known one
+	replaced *ReplacedRoot   // the root it replaced
+	trusted  map[string]bool // ids of all trusted roots' keys, and of their public keys
 	seen     map[string]Floor
 	declared []string // delegations
 
 	degraded    bool     // whether an unpublished targets/releases is accepted
-	unpublished []string // roles that are declared and not published
+	unpublished []string // roles declared but not published
 
-	allow   []string  // what may be expired
-	at      time.Time // when that is judged
-	expired []string  // what is expired and was allowed to be
-	overdue []Expiry  // what is expired and was not: all of it is named in the end
+	allow   []string  // may be expired
+	at      time.Time // time at which expiry is judged
+	expired []string  // expired and allowed to be
+	overdue []Expiry  // expired and not allowed to be; all are named in the end
 
-	validAt func() ValidAt // what a time attestation says; asked where something is expired
-	judged  []string       // what is expired, and was not when it was seen
+	validAt func() ValidAt // the time attestation; called if something is expired
+	judged  []string       // expired now, but not when seen
 }
 
 func (l *loader) timestamp(ctx context.Context) error {
@@ -72,7 +72,7 @@ func (l *loader) snapshot(ctx context.Context) error {
 	return l.rootIsListed(raw)
 }
 
-// rootIsListed checks that the snapshot lists the root that was accepted, by its hash.
+// rootIsListed checks that the snapshot lists the accepted root by its hash.
 func (l *loader) rootIsListed(snapshot []byte) error {
 	var file struct {
 		Signed struct {
@@ -92,9 +92,8 @@ func (l *loader) rootIsListed(snapshot []byte) error {
 	return nil
 }
 
-// targets loads the targets role and, breadth first, each delegation that is declared by
-// a loaded role and listed in the snapshot. All of them must verify: leaving one out
-// would let an older digest in another role win.
+// targets loads the targets role and, breadth first, each delegation that a loaded role declares and the snapshot
+// role lists. All of them must verify: without one, an older digest in another role could win.
 func (l *loader) targets(ctx context.Context) error {
 	const maxRoles = 1000
 	queue := []data.RoleName{data.CanonicalTargetsRole}
@@ -106,7 +105,7 @@ func (l *loader) targets(ctx context.Context) error {
 				return l.refuse(role.String(), fmt.Errorf("version %d was published, and now the snapshot leaves the role out", floor.Version))
 			}
 			l.unpublished = append(l.unpublished, role.String())
-			continue // declared and never published, as after docker trust signer add
+			continue // declared but never published, as after docker trust signer add
 		}
 		raw, err := l.fetchListed(ctx, role, maxTargets)
 		if err != nil {
@@ -133,8 +132,8 @@ func (l *loader) targets(ctx context.Context) error {
 	return nil
 }
 
-// delegations lists the roles that verified targets metadata declares. The gate has seen
-// the bytes, so this decoding reads what the notary library read.
+// delegations lists the roles that verified targets metadata declares. The gate has seen the bytes, so we decode them
+// as the notary library does.
 func delegations(raw []byte) ([]data.RoleName, error) {
 	var file struct {
 		Signed struct {
@@ -158,8 +157,8 @@ func delegations(raw []byte) ([]data.RoleName, error) {
 	return names, nil
 }
 
-// load verifies the file of a role against its signers, the hashes of its parent, its
-// expiry and the version that was seen last.
+// load verifies the file of a role against its signers, the hashes of its parent, its expiry and the last version
+// seen.
 func (l *loader) load(role data.RoleName, raw []byte) error {
 	l.role = role.String()
 	floor := l.known.Floors[role.String()]
@@ -181,7 +180,7 @@ func (l *loader) load(role data.RoleName, raw []byte) error {
 	return l.remember(role.String(), l.builder.GetLoadedVersion(role), raw)
 }
 
-// signers are the keys of a role, and how many of them have to sign.
+// signers returns the keys of a role, and how many of them must sign.
 func (l *loader) signers(role data.RoleName) (data.BaseRole, error) {
 	if !data.IsDelegation(role) {
 		return l.repo.Root.BuildBaseRole(role)
@@ -190,7 +189,7 @@ func (l *loader) signers(role data.RoleName) (data.BaseRole, error) {
 	return delegation.BaseRole, err
 }
 
-// remember notes the version of a role, and refuses two files of one version.
+// remember records the version of a role, and refuses two files of one version.
 func (l *loader) remember(role string, version int, raw []byte) error {
 	now := Floor{version, sumOf(raw)}
 	if floor, ok := l.known.Floors[role]; ok && floor.Version == now.Version && floor.SHA256 != now.SHA256 {
@@ -212,7 +211,7 @@ func (l *loader) fetchListed(ctx context.Context, role data.RoleName, limit int6
 	return l.fetch(ctx, role.String(), info.ConsistentName(), min(limit, info.Length()))
 }
 
-// fetch gets one file and passes it through the gate.
+// fetch fetches one file and passes it through the gate.
 func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]byte, error) {
 	l.role = role
 	if err := ctx.Err(); err != nil {
@@ -240,7 +239,7 @@ func (l *loader) fetch(ctx context.Context, role, name string, limit int64) ([]b
 	return raw, nil
 }
 
-// spend gets a file, out of what the files of a repository may have together.
+// spend fetches a file within what the repository's files may still have in total.
 func (l *loader) spend(ctx context.Context, name string, limit int64) ([]byte, error) {
 	raw, err := l.file(ctx, name, limit)
 	if l.left -= int64(len(raw)); err == nil && l.left < 0 {
@@ -252,8 +251,8 @@ func (l *loader) spend(ctx context.Context, name string, limit int64) ([]byte, e
 	return raw, err
 }
 
-// file gets a file from the source, but for what is here already: the root that is tried
-// first, and what has the hash that a verified parent lists.
+// file returns a file from the source, unless it is already here: the root to try first, or a file with the hash that
+// a verified parent lists.
 func (l *loader) file(ctx context.Context, name string, limit int64) ([]byte, error) {
 	if name == "root" && l.offered != nil {
 		return l.offered, nil
@@ -266,8 +265,8 @@ func (l *loader) file(ctx context.Context, name string, limit int64) ([]byte, er
 	return l.source.File(ctx, l.gun, name, limit)
 }
 
-// missingRoot says what it means that the source has no root: no trust data, or trust data
-// that is gone. Only what nothing lists and no earlier read has seen is unsigned.
+// missingRoot says what a missing root means: no trust data, or trust data that is gone. Only a repository that
+// nothing lists and no earlier read has seen is unsigned.
 func (l *loader) missingRoot(absent error) error {
 	fail := func(kind, err error, hint string) error {
 		return &Error{GUN: l.gun.String(), Kind: kind, Err: err, Hint: hint}

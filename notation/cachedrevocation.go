@@ -17,17 +17,17 @@ import (
 	"github.com/notaryproject/notation-go/verifier"
 )
 
-// Ten thousand images are signed with one certificate. Its authority is asked once in a
-// while whether it was revoked, and not for each image.
+// Ten thousand images are signed with one certificate. Ask its authority about revocation only now and then, not for
+// each image.
 const (
-	goodFor    = 10 * time.Minute // how long the answer counts that nothing was revoked
-	otherwise  = 30 * time.Second // and any other: an authority that is down may be back
-	chainLimit = 30 * time.Second // for all that is asked about one chain
+	goodFor    = 10 * time.Minute // lifetime of the answer that nothing was revoked
+	otherwise  = 30 * time.Second // lifetime of any other answer: an authority that was down may be back
+	chainLimit = 30 * time.Second // for all requests about one chain
 	maxChains  = 4096             // chains remembered
 )
 
-// revocationValidators are notation-core-go's own, with its requests sent by client, each behind
-// a memory, and none reached for a chain without an anchor. With a nil client nobody is asked.
+// revocationValidators returns notation-core-go's own validators. client sends their requests. Each answers from
+// memory if it can, and none is called for a chain without an anchor. With a nil client nobody is asked.
 func revocationValidators(client *http.Client) (o verifier.VerifierOptions, err error) {
 	ocsp := limitedClient(client, ocspTimeout)
 	fetcher := newCRLFetcher(client)
@@ -44,16 +44,16 @@ func revocationValidators(client *http.Client) (o verifier.VerifierOptions, err 
 	return o, nil
 }
 
-// anchoredOnly asks for no chain that is not anchored, at any level of the trust policy:
-// notation-go goes on to revocation also where a lenient one lets a stranger's certificate pass.
+// anchoredOnly passes on only anchored chains, at any level of the trust policy: notation-go also checks revocation
+// if a lenient level lets a stranger's certificate pass.
 type anchoredOnly struct {
 	validator revocation.Validator
 	purpose   purpose.Purpose
 }
 
-// ValidateContext is [revocation.Validator]'s.
+// ValidateContext implements [revocation.Validator].
 func (a *anchoredOnly) ValidateContext(ctx context.Context, o revocation.ValidateContextOptions) ([]*revocationresult.CertRevocationResult, error) {
-	if namesNobody(o.CertChain) { // there is nothing to be asked: notation lets it pass
+	if namesNobody(o.CertChain) { // there is nobody to ask: notation lets it pass
 		results := make([]*revocationresult.CertRevocationResult, len(o.CertChain))
 		for i := range results {
 			results[i] = &revocationresult.CertRevocationResult{Result: revocationresult.ResultNonRevokable}
@@ -71,13 +71,13 @@ func (a *anchoredOnly) ValidateContext(ctx context.Context, o revocation.Validat
 	return results, err
 }
 
-// namesNobody reports whether no certificate of a chain names a server for its revocation.
+// namesNobody reports whether no certificate of a chain names a revocation server.
 func namesNobody(chain []*x509.Certificate) bool {
 	return !slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return len(c.OCSPServer)+len(c.CRLDistributionPoints) > 0 })
 }
 
-// remembered asks a validator once for each chain. It is safe for concurrent use: who asks
-// for a chain that another is asking for waits for that answer.
+// remembered calls a validator once for each chain. It is safe for concurrent use: concurrent calls for one chain
+// share one answer.
 type remembered struct {
 	validator revocation.Validator
 	now       func() time.Time
@@ -91,23 +91,23 @@ type chainAnswer struct {
 	mu      sync.Mutex
 	results []*revocationresult.CertRevocationResult
 	err     error
-	signed  time.Time // the signing time that was asked for
+	signed  time.Time // the signing time asked for
 	until   time.Time
 }
 
-// ValidateContext is [revocation.Validator]'s.
+// ValidateContext implements [revocation.Validator].
 func (r *remembered) ValidateContext(ctx context.Context, o revocation.ValidateContextOptions) ([]*revocationresult.CertRevocationResult, error) {
 	a := r.chain(ctx, o.CertChain)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	// That nothing was revoked holds for any time of signing; what was revoked later may
-	// have been good at another.
+	// That nothing was revoked holds for any signing time. A certificate revoked later may have been good at another
+	// time.
 	if !r.now().Before(a.until) || final(a.results) != revocationresult.ResultOK && !a.signed.Equal(o.AuthenticSigningTime) {
 		limited, cancel := context.WithTimeout(ctx, chainLimit)
 		defer cancel()
 		results, err := r.validator.ValidateContext(limited, o)
 		if ctx.Err() != nil {
-			return results, err // it was us who ended it
+			return results, err // we ended it ourselves
 		}
 		a.results, a.err, a.signed, a.until = results, err, o.AuthenticSigningTime, r.now().Add(otherwise)
 		if err == nil && final(results) == revocationresult.ResultOK {
@@ -117,7 +117,7 @@ func (r *remembered) ValidateContext(ctx context.Context, o revocation.ValidateC
 	return a.results, a.err
 }
 
-// chain returns what is known of a chain with that anchor: another anchor has others asked.
+// chain returns what is known of a chain with that anchor: with another anchor, other servers are asked.
 func (r *remembered) chain(ctx context.Context, certs []*x509.Certificate) *chainAnswer {
 	may, _ := ctx.Value(askableKey{}).(askable)
 	h := sha256.New()
@@ -132,15 +132,14 @@ func (r *remembered) chain(ctx context.Context, certs []*x509.Certificate) *chai
 	defer r.mu.Unlock()
 	if r.chains[key] == nil {
 		if len(r.chains) >= maxChains {
-			clear(r.chains) // whoever signs with so many costs us time, not memory
+			clear(r.chains) // a signer with that many costs us time, not memory
 		}
 		r.chains[key] = &chainAnswer{}
 	}
 	return r.chains[key]
 }
 
-// final is what the results come to: one that was revoked is worse than one that is not
-// known, and no results are not known.
+// final returns the overall result: revoked is worse than unknown, and no results are unknown.
 func final(results []*revocationresult.CertRevocationResult) revocationresult.Result {
 	worst := revocationresult.ResultOK
 	if len(results) == 0 {

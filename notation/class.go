@@ -11,11 +11,11 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// ErrFile is what errors are for a file that the configuration names, and that is missing, cannot be
-// read or is not what it should be.
+// ErrFile marks errors about a file that the configuration names and that is missing, unreadable or not what it
+// should be.
 var ErrFile = errors.New("file")
 
-// fileError is an error that is ErrFile, too.
+// fileError is an error that is also ErrFile.
 type fileError struct{ error }
 
 func (e fileError) Is(target error) bool { return target == ErrFile }
@@ -35,13 +35,13 @@ var (
 		"SERVICE UNAVAILABLE", "INTERNAL SERVER ERROR", "BAD GATEWAY", "GATEWAY TIMEOUT", "CONNECTION REFUSED", "CONNECTION RESET", "BROKEN PIPE",
 		"NO SUCH HOST", "NETWORK IS UNREACHABLE", "I/O TIMEOUT", "TIMED OUT", "DEADLINE EXCEEDED", "UNEXPECTED EOF",
 	}
-	// A status is a word of its own: 503 is also in account numbers.
+	// A status counts only as a separate word: 503 is also in account numbers.
 	throttledStatus, deniedStatus, transientStatus = regexp.MustCompile(`\b429\b`), regexp.MustCompile(`\b40[13]\b`), regexp.MustCompile(`\b(408|50[0-9])\b`)
 )
 
-// classify sorts what a plugin said. The protocol has codes for it, and plugins in the
-// field rarely use them: Azure's passes on its service's own codes, Vault's and AWS's
-// hide throttling in the text of ERROR, Venafi's calls everything VALIDATION_ERROR.
+// classify derives a class from a plugin's error. The protocol has codes for this, but plugins rarely use them:
+// Azure's passes on its service's codes, Vault's and AWS's hide throttling in the text of ERROR, Venafi's calls
+// everything VALIDATION_ERROR.
 //
 // SPEC (Notary Project, plugin-extensibility): TIMEOUT and THROTTLED may be retried.
 func classify(code, message string) failure.Class {
@@ -70,8 +70,8 @@ func classify(code, message string) failure.Class {
 	return failure.Transient
 }
 
-// pluginError is an error that the plugin itself reported. A plugin can say what to do about it in
-// a line of its own that begins with "hint: ", as notation-pkcs11 does.
+// pluginError returns an error that the plugin itself reported. A plugin can say what to do about it in a separate
+// line that begins with "hint: ", as notation-pkcs11 does.
 func pluginError(name, command, code, message string, secrets redactor) *failure.Error {
 	message, hint, _ := strings.Cut(message, "\nhint: ")
 	e := failure.New(classify(code, message), fmt.Errorf("plugin %s: %s: %s: %s", shown(name), command,
@@ -87,5 +87,5 @@ func pluginError(name, command, code, message string, secrets redactor) *failure
 	return e
 }
 
-// shown is a name, or another text of a few words, fit to be shown.
+// shown makes a name, or another short text, fit to be shown.
 func shown(name string) string { return safetext.Safe(name, 64) }

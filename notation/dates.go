@@ -15,8 +15,7 @@ import (
 // Soon is how long before its end a certificate should have been renewed.
 const Soon = 30 * 24 * time.Hour
 
-// SigningEnds is when a chain must sign no more: the first end of its certificates. The chain
-// is not empty.
+// SigningEnds returns when a chain must stop signing: when its first certificate expires. The chain is not empty.
 func SigningEnds(chain []*x509.Certificate) time.Time {
 	at := chain[0].NotAfter
 	for _, c := range chain {
@@ -27,9 +26,8 @@ func SigningEnds(chain []*x509.Certificate) time.Time {
 	return at
 }
 
-// VerifiesUntil is until when a signature verifies: its own expiry, or the first end of its
-// chain unless its time is attested. The zero time: no date ends it. expiry is zero where the
-// signature has none.
+// VerifiesUntil returns until when a signature verifies: its own expiry, or the first end of its chain unless its
+// time is attested. The zero time means no end. expiry is zero if the signature has none.
 //
 // SPEC (Notary Project, trust-store-trust-policy, signature verification): expiry, and authentic
 // timestamp.
@@ -43,17 +41,15 @@ func VerifiesUntil(expiry time.Time, chain []*x509.Certificate, attested bool) t
 	return expiry
 }
 
-// verifiesUntil is [VerifiesUntil] of the signature by the matching statement. The envelope is
-// intact.
+// verifiesUntil is [VerifiesUntil] for the signature, under the matching statement. The envelope is intact.
 func (e *evidence) verifiesUntil(ctx context.Context) time.Time {
 	signer := e.content.SignerInfo
 	return VerifiesUntil(signer.SignedAttributes.Expiry, signer.CertificateChain, e.attested(ctx))
 }
 
-// attested reports whether the time of the signature is one that the statement believes, so
-// that it outlives its certificates. While these are valid, notation-go may not look at a
-// timestamp at all: it is checked here as notation-go does when it needs it, but for the
-// revocation of the authority, which nobody can tell beforehand.
+// attested reports whether the statement trusts the signature's time, so that it outlives its certificates. While
+// these are valid, notation-go may ignore a timestamp. So attested checks it as notation-go does when it needs it,
+// except for the authority's revocation, which cannot be known in advance.
 func (e *evidence) attested(ctx context.Context) bool {
 	signer := e.content.SignerInfo
 	if signer.SignedAttributes.SigningScheme == signature.SigningSchemeX509SigningAuthority {

@@ -2,20 +2,18 @@
 //
 // What it promises:
 //
-//   - [Signer.Sign] returns an envelope only after checking it against the certificate
-//     that was expected and the payload that was asked for. It pushes nothing.
-//   - A plugin runs in a process group of its own, with a deadline, an output limit and
-//     an environment of named variables; when a call returns, no process of it is left
-//     but one that made itself a session of its own.
-//   - A plugin's answers about itself and about its key are asked once for each run.
+//   - [Signer.Sign] returns an envelope only after checking it against the expected
+//     certificate and the requested payload. It pushes nothing.
+//   - A plugin runs in its own process group, with a deadline, an output limit and an
+//     environment of named variables. When a call returns, none of its processes is left,
+//     unless one has started its own session.
+//   - A plugin is asked about itself and about its key once per run.
 //   - An error keeps its class (see package failure), which notation-go's own types lose.
 //
-// What it does not promise: that two calls for the same image give the same signature.
-// Each call spends a key operation and makes a new one; to sign an image once is the
-// caller's work (package migrate).
+// What it does not promise: that two calls for the same image give the same signature. Each call spends a key
+// operation and makes a new one; the caller (package migrate) makes sure that an image is signed once.
 //
-// The way of a signature: [Open] proves a key, migrate's vouch asks [Signer.Sign],
-// notation-go builds the envelope and calls back plugin.go for the raw signature,
-// process.go runs the plugin. The package is named as the field names it; notation-go's
-// is imported as notationgo.
+// How a signature is made: [Open] proves a key, migrate's vouch asks [Signer.Sign], notation-go builds the envelope
+// and calls back plugin.go for the raw signature, process.go runs the plugin. The package has the field's name for
+// this; notation-go's is imported as notationgo.
 package notation

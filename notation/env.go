@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// A plugin gets the variables it needs to find its files, its network and its service,
-// and no others: what else is in our environment, registry passwords among it, is not
-// its business.
+// A plugin gets the variables it needs to find its files, its network and its service, and no others: the rest of our
+// environment, including registry passwords, does not concern it.
 var (
 	pluginEnv = []string{
 		"PATH", "HOME", "USER", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
@@ -22,8 +21,7 @@ var (
 	}
 )
 
-// pluginEnviron picks the variables of this process that a plugin may see; extra names
-// more of them.
+// pluginEnviron returns this process's variables that a plugin may see; extra names more of them.
 func pluginEnviron(extra []string) []string {
 	var env []string
 	for _, kv := range os.Environ() {

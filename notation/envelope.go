@@ -23,15 +23,15 @@ import (
 // Prefix begins the names of our signed user metadata.
 const Prefix = "io.dct2notation."
 
-// Envelope formats by notation's names.
+// Envelope formats, by notation's names.
 var formats = map[string]string{"jws": jws.MediaTypeEnvelope, "cose": cose.MediaTypeEnvelope}
 
-// payloadType is what a Notary Project signature is over.
+// payloadType is the type of what a Notary Project signature signs.
 //
 // SPEC (Notary Project, signature-specification, payload).
 const payloadType = "application/vnd.cncf.notary.payload.v1+json"
 
-// Envelope is a signature that was checked, ready to be pushed.
+// Envelope is a checked signature, ready to be pushed.
 type Envelope struct {
 	MediaType      string // of Blob: JWS or COSE
 	Blob           []byte
@@ -39,25 +39,25 @@ type Envelope struct {
 	ManifestDigest digest.Digest
 	Leaf           string            // Thumbprint of the signing certificate
 	Metadata       map[string]string // signed user metadata
-	Contents       Contents          // what it says, as it was checked
+	Contents       Contents          // its checked contents
 }
 
-// Contents is what an envelope says when its own signature is intact. Whether its
-// certificate is trusted is another question.
+// Contents is what an envelope says if its own signature is intact. It does not say whether its certificate is
+// trusted.
 type Contents struct {
 	Target      ocispec.Descriptor // what was signed, with the user metadata as annotations
 	Chain       []*x509.Certificate
 	SigningTime time.Time
 	Expires     time.Time // zero: with its certificate
-	// Stamped is the time in the countersignature of a time-stamping authority; zero if
-	// there is none. Which authority it is, the trust policy has to judge.
+	// Stamped is the time in a time-stamping authority's countersignature, or zero without one. The trust policy has
+	// to judge the authority.
 	Stamped time.Time
 	Scheme  signature.SigningScheme
-	Profile string // ARN of the signing profile and its version, where a signing service says so
-	Plugin  string // that the envelope demands for its verification; empty: none
+	Profile string // ARN of the signing profile and its version, if a signing service says so
+	Plugin  string // that the envelope requires for its verification; empty: none
 }
 
-// Signed attributes that say more of the signer than its certificate does.
+// Signed attributes that say more about the signer than its certificate.
 //
 // SOURCE (what AWS Signer's plugin 1.0 signs); SPEC (Notary Project, plugin-extensibility, io.cncf.notary.verificationPlugin).
 const (
@@ -65,14 +65,14 @@ const (
 	attributePlugin  = "io.cncf.notary.verificationPlugin"
 )
 
-// Attested reports whether the signature does not need its certificates to be valid now: a time-stamping
-// authority, or the one that signs, says when it was made.
+// Attested reports whether the signature outlives its certificates because a time-stamping authority, or the signing
+// authority, says when it was made.
 func (c Contents) Attested() bool {
 	return !c.Stamped.IsZero() || c.Scheme == signature.SigningSchemeX509SigningAuthority
 }
 
-// SignedAt is when the envelope was signed, at the latest of what it says: a signer who
-// lies about the time gains nothing by a timestamp.
+// SignedAt returns when the envelope was signed: the latest time that it states, so that a signer who lies about the
+// time gains nothing with a timestamp.
 func (c Contents) SignedAt() time.Time {
 	if c.Stamped.After(c.SigningTime) {
 		return c.Stamped
@@ -80,12 +80,12 @@ func (c Contents) SignedAt() time.Time {
 	return c.SigningTime
 }
 
-// ChainEnds is the first end of the certificates of the chain: without a timestamp, the signature
-// does not verify after that.
+// ChainEnds returns when the chain's first certificate expires: without a timestamp, the signature does not verify
+// after that.
 func (c Contents) ChainEnds() time.Time { return SigningEnds(c.Chain) }
 
-// Verifies reports whether neither the envelope's own expiry nor, without a timestamp, the end of
-// a certificate keeps the signature from verifying at that time.
+// Verifies reports whether the signature can verify at that time: before the envelope's own expiry and, without a
+// timestamp, while all certificates are valid.
 func (c Contents) Verifies(at time.Time) bool {
 	if !c.Expires.IsZero() && !at.Before(c.Expires) {
 		return false
@@ -93,16 +93,16 @@ func (c Contents) Verifies(at time.Time) bool {
 	return c.Attested() || !at.After(c.ChainEnds())
 }
 
-// Over reports whether the signature is over the subject.
+// Over reports whether the signature signs the subject.
 func (c Contents) Over(subject ocispec.Descriptor) bool { return content.Equal(c.Target, subject) }
 
-// Thumbprint is the SHA-256 of a certificate in hex, as notation shows it.
+// Thumbprint returns the SHA-256 of a certificate in hex, as notation shows it.
 func Thumbprint(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
-// Read checks that an envelope is intact and returns what it says.
+// Read checks that an envelope is intact and returns its contents.
 func Read(mediaType string, blob []byte) (Contents, error) {
 	env, err := signature.ParseEnvelope(mediaType, blob)
 	if err != nil {
@@ -143,12 +143,11 @@ func contentsOf(c *signature.EnvelopeContent) (Contents, error) {
 	return contents, nil
 }
 
-// errLeaf says that the certificate is another one, as also happens when it is renewed.
+// errLeaf reports a different certificate. This also happens after a renewal.
 var errLeaf = errors.New("another certificate")
 
-// expect returns an error unless an envelope is by the identity, over the subject, with the
-// metadata. An envelope plugin may add metadata, but none under our own prefix:
-// that would bind a tag that nobody asked for.
+// expect returns an error unless an envelope is by the identity, over the subject, with the metadata. An envelope
+// plugin may add metadata, but none under our own prefix: that would bind a tag that nobody requested.
 func (c Contents) expect(by Identity, subject ocispec.Descriptor, metadata map[string]string) error {
 	if err := by.Matches(c); err != nil {
 		return fmt.Errorf("%w: %w", errLeaf, err)
@@ -169,8 +168,8 @@ func (c Contents) expect(by Identity, subject ocispec.Descriptor, metadata map[s
 	return nil
 }
 
-// annotations are those of the signature manifest. They depend on the envelope alone, so
-// that the same envelope always makes the same manifest.
+// annotations returns the signature manifest's annotations. They depend only on the envelope, so that it always gives
+// the same manifest.
 //
 // SPEC (Notary Project, signature-specification, signature manifest).
 func (c Contents) annotations(fromPlugin map[string]string) (map[string]string, error) {

@@ -16,30 +16,29 @@ import (
 	"github.com/notaryproject/notation-go/verifier/truststore"
 )
 
-// evidence is what is found out about one signature beside what notation-go says of it.
-// Above all it is whether the signature's chain is anchored: whether a certificate of it is in
-// the trust store that the matching statement of the trust policy names. notation-go asks for
-// plugins before it knows that, and goes on to revocation at lenient levels although it is not
-// so; what it calls back (plugin manager, revocation validators, trust store) therefore looks
-// here first. The evidence travels in the context, as those calls carry nothing else that
-// identifies the signature. Without evidence nothing is anchored.
+// evidence is what we find out about one signature in addition to notation-go. Above all, it says whether the
+// signature's chain is anchored: whether one of its certificates is in the trust store that the matching statement of
+// the trust policy names. notation-go looks for plugins before it knows that, and checks revocation at lenient levels
+// even if the chain is not anchored. So its callbacks (plugin manager, revocation validators, trust store) check here
+// first. The evidence travels in the context, since nothing else in those calls identifies the signature. Without
+// evidence nothing is anchored.
 type evidence struct {
 	store     truststore.X509TrustStore
 	statement *trustpolicy.TrustPolicy // nil: none matches
 	mediaType string
 	blob      []byte
 
-	looked  sync.Once                  // before content and anchor are read
+	looked  sync.Once                  // guards content and anchor
 	content *signature.EnvelopeContent // nil: the envelope is not intact
-	// anchor is the index of the highest certificate of the chain that is in the trust store;
-	// -1: none is. What is above it in the chain was not chosen by the owner of the trust store.
+	// anchor is the index of the highest certificate of the chain that is in the trust store, or -1 if none is. The
+	// trust store's owner did not choose the certificates above it.
 	anchor int
 
 	mu        sync.Mutex
 	stores    map[storeName]storeAnswer
-	unread    bool                    // a trust store exists and could not be read
-	plugin    bool                    // the envelope names a plugin, and it was looked for
-	code, tsa revocationresult.Result // what the validators said; notation-go keeps only a sentence
+	unread    bool                    // a trust store exists but could not be read
+	plugin    bool                    // the envelope names a plugin, and notation-go looked for it
+	code, tsa revocationresult.Result // results of the validators; notation-go keeps only a sentence
 }
 
 type storeAnswer struct {
@@ -54,7 +53,7 @@ func evidenceOf(ctx context.Context) *evidence {
 	return e
 }
 
-// gather begins the evidence of an envelope. It sends no request and starts no program.
+// gather begins the evidence for an envelope. It sends no request and starts no program.
 func gather(ctx context.Context, doc *statements, store truststore.X509TrustStore, reference, mediaType string, blob []byte) (context.Context, *evidence) {
 	e := &evidence{
 		store: store, mediaType: mediaType, blob: blob, anchor: -1, stores: map[storeName]storeAnswer{},
@@ -64,8 +63,8 @@ func gather(ctx context.Context, doc *statements, store truststore.X509TrustStor
 	return context.WithValue(ctx, evidenceKey{}, e), e
 }
 
-// look finds the anchor of the envelope's chain, once. Without verified, which is what somebody else found in
-// the envelope who has checked its integrity, it is checked here: that costs as much as all else does.
+// look finds the anchor of the envelope's chain, once. verified is the content of an envelope whose integrity someone
+// else has checked. Without it, look checks the integrity, which costs as much as everything else.
 func (e *evidence) look(ctx context.Context, verified *signature.EnvelopeContent) {
 	e.looked.Do(func() {
 		if e.statement == nil {
@@ -89,9 +88,8 @@ func (e *evidence) look(ctx context.Context, verified *signature.EnvelopeContent
 	})
 }
 
-// anchorOf returns the index of the highest certificate of a chain that is in one of the
-// statement's stores of a kind, or -1. As in notation-go, one store that cannot be read leaves
-// the chain without an anchor.
+// anchorOf returns the index of the highest certificate of a chain that is in one of the statement's stores of a
+// kind, or -1. As in notation-go, a single unreadable store leaves the chain without an anchor.
 func (e *evidence) anchorOf(ctx context.Context, kind truststore.Type, chain []*x509.Certificate) int {
 	var trusted []*x509.Certificate
 	for _, named := range e.statement.TrustStores {
@@ -111,7 +109,7 @@ func (e *evidence) anchorOf(ctx context.Context, kind truststore.Type, chain []*
 	return -1
 }
 
-// anchored reports whether the chain of the signature is anchored. ctx is the evidence's.
+// anchored reports whether the chain of the signature is anchored. ctx carries the evidence.
 func (e *evidence) anchored(ctx context.Context) bool {
 	if e == nil {
 		return false
@@ -120,8 +118,8 @@ func (e *evidence) anchored(ctx context.Context) bool {
 	return e.anchor >= 0
 }
 
-// mayAsk returns whom the revocation of a chain may be asked of; false: nobody. Only
-// certificates up to the anchor count: what is above it may be anybody's, made to fit.
+// mayAsk returns who may be asked about the revocation of a chain, or false for nobody. Only certificates up to the
+// anchor count: anyone could have made those above it.
 func (e *evidence) mayAsk(ctx context.Context, p purpose.Purpose, chain []*x509.Certificate) (askable, bool) {
 	if !e.anchored(ctx) {
 		return askable{}, false
@@ -138,7 +136,7 @@ func (e *evidence) mayAsk(ctx context.Context, p purpose.Purpose, chain []*x509.
 	return askFor(chain, anchor), true
 }
 
-// askFor returns whose revocation servers may be asked for a chain with that anchor.
+// askFor returns whose revocation servers may be asked about a chain with that anchor.
 func askFor(chain []*x509.Certificate, anchor int) askable {
 	may := askable{anchor: anchor, issuers: chain[:min(anchor+2, len(chain))]}
 	for _, c := range chain[:anchor+1] {
@@ -147,7 +145,7 @@ func askFor(chain []*x509.Certificate, anchor int) askable {
 	return may
 }
 
-// askable is who may be asked for the revocation of one chain.
+// askable says who may be asked about the revocation of one chain.
 type askable struct {
 	anchor  int
 	hosts   map[string]bool     // host[:port], as in the addresses in the certificates
@@ -156,7 +154,7 @@ type askable struct {
 
 type askableKey struct{}
 
-// with returns a copy that has the hosts of these addresses as well.
+// with returns a copy with the hosts of these addresses added.
 func (a askable) with(addresses ...string) askable {
 	hosts := map[string]bool{}
 	maps.Copy(hosts, a.hosts)
@@ -173,7 +171,7 @@ func (a askable) in(ctx context.Context) context.Context {
 	return context.WithValue(ctx, askableKey{}, a)
 }
 
-// heard notes what a validator said.
+// heard records a validator's result.
 func (e *evidence) heard(p purpose.Purpose, r revocationresult.Result) {
 	if e == nil {
 		return
@@ -187,8 +185,8 @@ func (e *evidence) heard(p purpose.Purpose, r revocationresult.Result) {
 	e.code = r
 }
 
-// once reads a trust store once for one signature, also one that cannot be read: the anchor and
-// notation-go's own comparison then rest on the same answer.
+// once reads each trust store once per signature, even one that cannot be read. So the anchor and notation-go's own
+// comparison rest on the same answer.
 func (e *evidence) once(key storeName, read func() ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -201,15 +199,15 @@ func (e *evidence) once(key storeName, read func() ([]*x509.Certificate, error))
 	return slices.Clone(a.certs), a.err
 }
 
-// named notes that the envelope names a plugin.
+// named records that the envelope names a plugin.
 func (e *evidence) named() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.plugin = true
 }
 
-// doubt is what a failed step of the verification means. Whether a certificate was revoked does not matter
-// where the signature is of another image.
+// doubt returns the doubt that a failed verification step causes. Revocation does not matter if the signature is for
+// another image.
 func (e *evidence) doubt(step trustpolicy.ValidationType, sameTarget bool) Doubt {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -227,9 +225,9 @@ func (e *evidence) doubt(step trustpolicy.ValidationType, sameTarget bool) Doubt
 	return Unproven
 }
 
-// unfinished is what an error means that is of no step: the verification could not be done to
-// its end. Where the envelope names a plugin, and that is its signer's to say, nobody knows
-// what the plugin would have said. Any other error speaks against the signature.
+// unfinished returns the doubt for an error outside any step: the verification could not be completed. If the
+// envelope names a plugin, which its signer chooses, it is unknown what the plugin would have said. Any other error
+// counts against the signature.
 func (e *evidence) unfinished(sameTarget bool) Doubt {
 	e.mu.Lock()
 	defer e.mu.Unlock()

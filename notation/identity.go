@@ -23,24 +23,23 @@ import (
 // The kinds of identity.
 const (
 	kindCertificate = "certificate" // one signing certificate
-	kindSubject     = "subject"     // whoever a root has certified under a subject, by whatever certificate
-	kindProfile     = "profile"     // a signing profile of a service that signs by certificates of its own
+	kindSubject     = "subject"     // any certificate that a root issued for a subject
+	kindProfile     = "profile"     // a signing profile of a service that signs with its own certificates
 )
 
-// Identity names whose signatures count as one key's. It is the one value by which plan, ledger, undo
-// and policy decide that; a further kind of identity is added here and nowhere else. It comes from the
-// configuration, or from a key that has just signed. What a ledger says of an identity is progress and
-// adds no authority: it may spare work, and never makes a signature that was found count as ours, nor
-// lets an envelope be pushed.
+// Identity says whose signatures count as one key's. It is the only value by which plan, ledger, undo and policy
+// decide that; a new kind of identity is added here and nowhere else. It comes from the configuration, or from a key
+// that has just signed. An identity in a ledger records progress and has no authority: it may save work, but never
+// makes a found signature count as ours, nor lets an envelope be pushed.
 //
-// The zero Identity matches no signature. Identities are comparable with ==, and their text is stable:
-// it is stored in ledgers.
+// The zero Identity matches no signature. Identities are comparable with ==. Their text is stable, since ledgers
+// store it.
 type Identity struct {
 	kind    string
 	leaf    string // SHA-256 of the signing certificate in DER, lower-case hex
-	root    string // of subject and profile: that of the root certificate
+	root    string // for subject and profile: SHA-256 of the root certificate
 	subject string // all attributes of the signing certificate's subject, as subjectOf writes them
-	ekus    string // extended key usages that the certificate must have beside code signing; OIDs, sorted, with + between
+	ekus    string // extended key usages that the certificate must have besides code signing; sorted OIDs, joined with +
 	profile string // ARN of the signing profile
 }
 
@@ -50,8 +49,8 @@ func IdentityOf(leaf *x509.Certificate) Identity {
 	return Identity{kind: kindCertificate, leaf: hex.EncodeToString(sum[:])}
 }
 
-// IdentityOfThumbprint returns the identity of the signing certificate with that thumbprint, as
-// [ParseThumbprint] takes it.
+// IdentityOfThumbprint returns the identity of the signing certificate with that thumbprint, in a form that
+// [ParseThumbprint] accepts.
 func IdentityOfThumbprint(text string) (Identity, error) {
 	leaf, _, err := ParseThumbprint(text)
 	if err != nil {
@@ -60,10 +59,9 @@ func IdentityOfThumbprint(text string) (Identity, error) {
 	return Identity{kind: kindCertificate, leaf: leaf}, nil
 }
 
-// ParseThumbprint reads the SHA-256 of a certificate as people have it: 64 hex digits of either case,
-// with sha256: before them or not, with colons between the bytes (as openssl prints them) or not. It
-// returns the digits in lower case. meant reports whether the text is written as a thumbprint at all,
-// and is not the name of a file.
+// ParseThumbprint parses the SHA-256 of a certificate: 64 hex digits of either case, optionally with sha256: in
+// front, and with or without colons between the bytes (as openssl prints them). It returns the digits in lower case.
+// meant reports whether the text is written as a thumbprint rather than as a file name.
 func ParseThumbprint(text string) (sha256Hex string, meant bool, err error) {
 	digits := strings.ToLower(text)
 	digits, prefixed := strings.CutPrefix(digits, "sha256:")
@@ -83,9 +81,9 @@ func ParseThumbprint(text string) (sha256Hex string, meant bool, err error) {
 
 const showSHA256 = "openssl x509 -in FILE -noout -fingerprint -sha256 shows it"
 
-// SubjectIdentity returns the identity of all that a root has certified with exactly this subject and,
-// beside others, these extended key usages (OIDs). subject is written as notation writes it: C=US, ST=WA,
-// O=Example, CN=release, in any order. The root must be one.
+// SubjectIdentity returns the identity of all certificates that a root has issued with exactly this subject and at
+// least these extended key usages (OIDs). subject is written as notation writes it: C=US, ST=WA, O=Example,
+// CN=release, in any order. The root must be a root certificate.
 func SubjectIdentity(root *x509.Certificate, subject string, ekus []string) (Identity, error) {
 	if err := checkRoot(root); err != nil {
 		return Identity{}, err
@@ -106,8 +104,8 @@ func SubjectIdentity(root *x509.Certificate, subject string, ekus []string) (Ide
 	return i, nil
 }
 
-// ProfileIdentity returns the identity of a signing profile, by its ARN with or without a version, of a
-// service whose certificates a root has issued. The root must be one.
+// ProfileIdentity returns the identity of a signing profile, by its ARN with or without a version. The root issues
+// the service's certificates, and must be a root certificate.
 func ProfileIdentity(root *x509.Certificate, arn string) (Identity, error) {
 	if err := checkRoot(root); err != nil {
 		return Identity{}, err
@@ -127,7 +125,7 @@ func checkRoot(root *x509.Certificate) error {
 	return nil
 }
 
-// ParseIdentity reads what String has written.
+// ParseIdentity parses what String has written.
 func ParseIdentity(text string) (Identity, error) {
 	kind, rest, _ := strings.Cut(text, ":")
 	sum, parts, _ := strings.Cut(strings.TrimPrefix(rest, "sha256:"), ":")
@@ -153,8 +151,8 @@ func ParseIdentity(text string) (Identity, error) {
 	return i, nil
 }
 
-// String returns the identity's kind and parts, such as certificate:sha256:<hex>. There is neither a
-// comma nor a space in it. It is empty for the zero Identity.
+// String returns the identity's kind and parts, such as certificate:sha256:<hex>. It contains neither a comma nor a
+// space. It is empty for the zero Identity.
 func (i Identity) String() string {
 	switch i.kind {
 	case kindCertificate:
@@ -167,7 +165,7 @@ func (i Identity) String() string {
 	return ""
 }
 
-// Title says to people whose signatures these are.
+// Title says whose signatures these are, for people.
 func (i Identity) Title() string {
 	switch i.kind {
 	case kindCertificate:
@@ -184,18 +182,17 @@ func (i Identity) Title() string {
 	return "nobody"
 }
 
-// Leaf returns the SHA-256 of the signing certificate in hex, of an identity that names one; else it is
-// empty.
+// Leaf returns the SHA-256 of the signing certificate in hex, or the empty string if the identity does not name one.
 func (i Identity) Leaf() string { return i.leaf }
 
-// Renews reports whether the identity outlives its certificates: another one is no other identity.
+// Renews reports whether the identity outlives its certificates: a new certificate does not change it.
 func (i Identity) Renews() bool { return i.kind == kindSubject || i.kind == kindProfile }
 
 // NamedBySubject reports whether trust policies name the signer by the subject of its certificates.
 func (i Identity) NamedBySubject() bool { return i.kind != kindProfile }
 
-// Trusted returns the identity as trust policies name it among trustedIdentities, where it outlives its
-// certificates: the subject, or the ARN of the signing profile. Else it is empty.
+// Trusted returns the identity as it appears in trust policies' trustedIdentities, if it outlives its certificates:
+// the subject, or the ARN of the signing profile. Otherwise it is empty.
 func (i Identity) Trusted() string {
 	if i.kind == kindSubject {
 		return "x509.subject: " + i.subject
@@ -203,8 +200,8 @@ func (i Identity) Trusted() string {
 	return i.profile
 }
 
-// Usages returns the extended key usages that the identity's certificates must have beside code signing,
-// as OIDs. No trust policy can ask for them.
+// Usages returns the extended key usages that the identity's certificates must have besides code signing, as OIDs. No
+// trust policy can require them.
 func (i Identity) Usages() []string {
 	if i.ekus == "" {
 		return nil
@@ -215,7 +212,7 @@ func (i Identity) Usages() []string {
 // IsZero reports whether the identity names nobody.
 func (i Identity) IsZero() bool { return i == Identity{} }
 
-// Equal reports whether both are the same identity. The zero Identity equals nothing, not even itself.
+// Equal reports whether both are the same. The zero Identity equals nothing, not even itself.
 func (i Identity) Equal(other Identity) bool { return !i.IsZero() && i == other }
 
 // MayBe reports whether a signature could be by this identity, given the certificate thumbprints in its
@@ -230,9 +227,9 @@ func (i Identity) MayBe(thumbprints []string) bool {
 	return i.leaf == thumbprints[0]
 }
 
-// Matches returns an error unless a signature is named as the identity's. Its envelope is intact, which
-// includes that each certificate of its chain has issued the one before. Where the identity renews its
-// certificates, more than the name has to be right: see [Signer.Recognise].
+// Matches returns an error unless a signature's certificates have the identity's name. Its envelope is intact, so
+// each certificate of its chain has issued the previous one. If the identity renews its certificates, the name is not
+// enough: see [Signer.Recognise].
 func (i Identity) Matches(c Contents) error {
 	if len(c.Chain) == 0 {
 		return errors.New("a signature without a certificate")
@@ -274,13 +271,13 @@ func (i Identity) Matches(c Contents) error {
 	return nil
 }
 
-// attributeTypes are the names of subject attributes; all others are written as OIDs.
+// attributeTypes are the names of subject attributes; others are written as OIDs.
 var attributeTypes = map[string]string{
 	"2.5.4.3": "CN", "2.5.4.5": "SERIALNUMBER", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.9": "STREET", "2.5.4.10": "O", "2.5.4.11": "OU",
 	"2.5.4.17": "POSTALCODE", "0.9.2342.19200300.100.1.1": "UID", "0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "EMAILADDRESS",
 }
 
-// subjectOf returns all attributes of a certificate's subject, sorted: the order is no part of a name.
+// subjectOf returns all attributes of a certificate's subject, sorted: the order is not part of a name.
 func subjectOf(c *x509.Certificate) string {
 	var all []string
 	for _, a := range c.Subject.Names {
@@ -321,8 +318,7 @@ func parseSubject(text string) (string, error) {
 	return strings.Join(all, ", "), nil
 }
 
-// usagesOf returns the extended key usages of a certificate that are not those of every code signing
-// certificate.
+// usagesOf returns a certificate's extended key usages beyond those of every code signing certificate.
 func usagesOf(c *x509.Certificate) (oids []string) {
 	for _, oid := range c.UnknownExtKeyUsage {
 		oids = append(oids, oid.String())

@@ -11,27 +11,25 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// Key says which key signs, and how it is reached: through a plugin, or from files as
-// notation's local keys are.
+// Key says which key signs, and how to reach it: through a plugin, or in files like notation's local keys.
 type Key struct {
-	Name string // what plan, ledger and reports call it
+	Name string // its name in plan, ledger and reports
 
 	Plugin       string
-	ID           string            // as the plugin takes it
+	ID           string            // in the plugin's form
 	Config       map[string]string // the plugin's configuration
-	PluginPath   string            // of the plugin's file; empty: where notation keeps it
-	PluginSHA256 string            // of the plugin's file, in hex; empty: any
+	PluginPath   string            // path of the plugin's file; empty: notation's place
+	PluginSHA256 string            // SHA-256 of the plugin's file, in hex; empty: any
 	PluginEnv    []string          // more environment variables that the plugin may see
 	Timeout      time.Duration     // of one plugin call; 0: a minute
 
 	KeyFile, CertFile string // PEM: private key; chain, leaf first
 }
 
-// defaultTimeout is far above what any key service needs when it is well.
+// defaultTimeout is far more than a healthy key service needs.
 const defaultTimeout = time.Minute
 
-// NotationKey finds a key in notation's signingkeys.json by its name, or the default key
-// where the name is empty.
+// NotationKey finds a key in notation's signingkeys.json by its name, or the default key if the name is empty.
 func NotationKey(name string) (Key, error) {
 	keys, err := config.LoadSigningKeys()
 	if err != nil {
@@ -57,7 +55,7 @@ func NotationKey(name string) (Key, error) {
 	return k, nil
 }
 
-// KeyNames are the names in notation's signingkeys.json; none where it cannot be read.
+// KeyNames returns the names in notation's signingkeys.json, or none if it cannot be read.
 func KeyNames() (names []string) {
 	keys, err := config.LoadSigningKeys()
 	if err != nil {
@@ -69,7 +67,7 @@ func KeyNames() (names []string) {
 	return names
 }
 
-// missingKey is the error for a key that notation does not have; without a name it is the default key.
+// missingKey returns the error for a key that notation does not have; an empty name means the default key.
 func missingKey(name string, err error) error {
 	if name == "" {
 		return errors.New("notation has no default key, and no other is named")
@@ -77,7 +75,7 @@ func missingKey(name string, err error) error {
 	return fmt.Errorf("finding key %s in notation's signing keys: %w", shown(name), err)
 }
 
-// checkKey returns an error unless the key can be used as it is described.
+// check returns an error unless the key can be used as described.
 func (k Key) check() error {
 	switch {
 	case k.Name == "":

@@ -2,33 +2,32 @@ package notation
 
 import "time"
 
-// limit is the rate that a key's service is believed to allow. Quotas are buckets of any
-// size or of windows from a second to a minute, others use part of them, and nothing tells:
-// so nothing but what went through is counted. At a refusal the quota was used up; what went
-// through from one refusal to another is therefore what it allows, whatever it is of.
-// A little more than that is asked for. Without a refusal the rate grows, ever faster.
+// limit is the estimated rate that a key's service allows. Quotas are buckets of any size or windows from a second to
+// a minute, others use part of them, and nothing announces them. So limit counts only what went through. A refusal
+// means that the quota was used up, so what went through between two refusals is what the quota allows, whatever its
+// kind. limit requests slightly more than that. Without a refusal the rate grows, ever faster.
 type limit struct {
 	top     float64   // operations per second that the user allows; 0: any
 	rate    float64   // operations per second; 0: any
-	grown   time.Time // when the rate was raised last
-	refusal time.Time // the last; zero: none yet
-	started time.Time // the last operation, as long as none was refused
-	since   time.Time // when the count began: with a refusal, or with the first operation
-	count   int       // what went through since, or as long as none was refused, what started
+	grown   time.Time // when the rate was last raised
+	refusal time.Time // last refusal; zero: none yet
+	started time.Time // the last operation, until the first refusal
+	since   time.Time // start of the count: a refusal, or the first operation
+	count   int       // operations that went through since, or started, until the first refusal
 }
 
 const (
-	// shortest is what is counted over: what went through in less may be a burst.
+	// shortest is the least time to count over: in less, a burst may have gone through.
 	shortest = time.Second
-	// above what is allowed is asked for: else a rate that is too low would bring no refusal.
+	// above is how much more than allowed to request: otherwise a rate that is too low would never be refused.
 	above = 1.05
-	// keep is the least that one count leaves of the rate. A count is too low if the service
-	// was away, or if the rate has only just grown; what it leaves too high goes with the next.
+	// keep is the least share of the rate that remains after one count. A count is too low if the service was away,
+	// or if the rate has only just grown. If the result is too high, the next count corrects it.
 	keep = 0.75
-	// The rate grows by pull of itself per second one second after a refusal, and by nine
-	// times that after three, but never faster than by rush: between the refusals at about
-	// the right rate that is next to nothing, and a rate that was found too low by half is
-	// right in two seconds. Faster, and many would be under way when the first is refused.
+	// The rate grows per second by pull times itself one second after a refusal, and by nine times that after three,
+	// but never faster than by rush. Between refusals at about the right rate that is next to nothing; a rate that
+	// was half of the right one is correct in two seconds. Growing faster would leave many operations under way when
+	// the first is refused.
 	pull = 0.4
 	rush = 2.0
 )
@@ -38,7 +37,7 @@ func (l *limit) start(now time.Time) {
 	if !l.refusal.IsZero() {
 		return
 	}
-	if now.Sub(l.started) > shortest { // it was idle, which says nothing
+	if now.Sub(l.started) > shortest { // idle time says nothing
 		l.since, l.count = now, 0
 	}
 	l.started = now
@@ -52,8 +51,8 @@ func (l *limit) pass() {
 	}
 }
 
-// refuse takes note of a refusal. The first sets the rate to what was started, as most of
-// that is still under way. Later ones are counted from one to another.
+// refuse records a refusal. The first sets the rate to what was started, since most of that is still under way. Later
+// rates are counted between two refusals.
 func (l *limit) refuse(now time.Time) {
 	first := l.refusal.IsZero()
 	l.refusal, l.grown = now, now
@@ -71,8 +70,8 @@ func (l *limit) refuse(now time.Time) {
 	l.since, l.count = now, 0
 }
 
-// grow raises the rate for the time since it was raised last, if somebody waits for his
-// turn: else it would grow to what nobody asks for, and no refusal would tell.
+// grow raises the rate for the time since it was last raised, if an operation is waiting. Otherwise it would grow
+// beyond what is used, and no refusal would correct it.
 func (l *limit) grow(now time.Time, waiting bool) {
 	if waiting && !l.refusal.IsZero() {
 		calm := now.Sub(l.refusal).Seconds()
@@ -88,7 +87,7 @@ func (l *limit) bound() {
 	}
 }
 
-// gap is the time between two operations; 0: none.
+// gap returns the time between two operations, or 0 for none.
 func (l *limit) gap() time.Duration {
 	if l.rate == 0 {
 		return 0

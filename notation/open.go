@@ -25,40 +25,40 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// A Step is one of the things that are found out about a key before it signs.
+// A Step is one of the checks of a key before it signs.
 type Step string
 
-// The steps, in their order; a key in files takes others than one in a plugin.
+// The steps, in order. A key in files has other steps than one in a plugin.
 const (
 	StepFiles      Step = "key-files"         // certificates and private key can be read, and fit
-	StepPluginFile Step = "plugin-file"       // it is there, and only this user and root can change it
+	StepPluginFile Step = "plugin-file"       // it exists, and only this user and root can change it
 	StepPluginSum  Step = "plugin-sha256"     // it has the configured SHA-256
-	StepPlugin     Step = "plugin"            // it is what it should be: name, protocol, capability
+	StepPlugin     Step = "plugin"            // it has the right name, protocol and capability
 	StepDescribe   Step = "key-description"   // it knows the key
-	StepSignature  Step = "key-signature"     // the key signs: costs a key operation, over no image
-	StepChain      Step = "certificate-chain" // fit for Notation, now
+	StepSignature  Step = "key-signature"     // the key signs: costs a key operation, but signs no image
+	StepChain      Step = "certificate-chain" // valid for Notation now
 )
 
-// MaxProofs is how many signatures that are thrown away it takes at most to prove a key: see
-// [Signer.Prove] as well, which takes one where Open took none.
+// MaxProofs is the most throw-away signatures that it takes to prove a key. See also [Signer.Prove], which takes one
+// if Open took none.
 const MaxProofs = 2
 
-// Finding is what became of one step.
+// Finding is the result of one step.
 type Finding struct {
 	Step  Step
 	Found string // for people; safe to show
 	Err   error  // why no signature can be made
 }
 
-// step is a step and how it is taken.
+// step is a step with its function.
 type step struct {
 	name Step
 	take func(context.Context) (found string, err error)
 }
 
-// Open finds a key and proves that it can sign: the plugin is what it should be, the
-// certificate chain is fit for Notation and valid now. All of this is found out before
-// the first image is signed, and what can be is before any key operation.
+// Open finds a key and proves that it can sign: the plugin is the right one, the certificate chain is valid for
+// Notation, and valid now. It checks all this before the first image is signed, and as much as possible before any
+// key operation.
 func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
 	s, err := newSigner(key, o)
 	if err != nil {
@@ -72,15 +72,14 @@ func Open(ctx context.Context, key Key, o Options) (*Signer, error) {
 	return s, nil
 }
 
-// Unopened returns a signer that knows the key's signatures as far as the configuration says whose those
-// are: it can recognise them, and do nothing else. It asks the key for nothing.
+// Unopened returns a signer that can only recognise the key's signatures, as far as the configuration says whose they
+// are. It does not contact the key.
 func Unopened(key Key, o Options) (*Signer, error) { return newSigner(key, o) }
 
-// Examine takes the steps of [Open] and tells each, up to the first that fails. With sign
-// the key makes a throw-away signature, whether its chain is known or not. Without, and
-// with no chain known, nothing is learned of the certificate: the Signer is nil, and so is
-// the error. Otherwise the error is that of the step that failed, which was told, or that of
-// a key that is described so that no step could be taken.
+// Examine takes the steps of [Open] and reports each through tell, up to the first that fails. With sign the key
+// makes a throw-away signature, even if its chain is known. Without sign, and without a known chain, nothing is
+// learned about the certificate: both the Signer and the error are nil. Otherwise the error is that of the failed
+// step, which tell has received, or that of a key description with which no step could be taken.
 func Examine(ctx context.Context, key Key, o Options, sign bool, tell func(Finding)) (*Signer, error) {
 	s, err := newSigner(key, o)
 	if err != nil {
@@ -110,7 +109,7 @@ func Examine(ctx context.Context, key Key, o Options, sign bool, tell func(Findi
 	return s, nil
 }
 
-// newSigner makes a signer whose steps are still to be taken.
+// newSigner makes a signer whose steps have not been taken yet.
 func newSigner(key Key, o Options) (*Signer, error) {
 	if err := key.check(); err != nil {
 		return nil, err
@@ -139,10 +138,10 @@ func newSigner(key Key, o Options) (*Signer, error) {
 	return s, nil
 }
 
-// steps are those that the key takes. known is its chain from an earlier run.
+// steps returns the steps for the key. known is its chain from an earlier run.
 func (s *Signer) steps(known [][]byte) []step {
 	if s.key.Plugin == "" {
-		// The chain comes before the private key, which is compared with it.
+		// The chain comes before the private key, which is then compared with it.
 		return []step{{StepFiles, s.readChain}, {StepChain, s.judgeChain}, {StepFiles, s.loadKey}}
 	}
 	steps := []step{{StepPluginFile, s.locate}}
@@ -164,7 +163,7 @@ func (s *Signer) steps(known [][]byte) []step {
 	}})
 }
 
-// missingFile is the hint for a file of a key that is not there.
+// missingFile is the hint for a missing key file.
 func missingFile(err error) string {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return ""
@@ -194,7 +193,7 @@ func (s *Signer) loadKey(context.Context) (_ string, err error) {
 	for _, c := range s.chain {
 		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
-	// It compares the key with the certificate.
+	// This compares the key with the certificate.
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return "", fileError{fmt.Errorf("loading key %s from %s: %w", s.key.Name, safetext.Safe(s.key.KeyFile, 512), err)}
@@ -202,12 +201,11 @@ func (s *Signer) loadKey(context.Context) (_ string, err error) {
 	if s.local, err = signer.NewGenericSigner(pair.PrivateKey, s.chain); err != nil {
 		return "", fmt.Errorf("loading key %s: %w", s.key.Name, err)
 	}
-	s.proven.Store(true) // it fits the certificate
+	s.proven.Store(true) // it matches the certificate
 	return "private key " + safetext.Safe(s.key.KeyFile, 512), nil
 }
 
-// encrypted reports whether a file has a private key that a password protects, in either form that
-// openssl writes.
+// encrypted reports whether a file has a password-protected private key, in either of openssl's forms.
 func encrypted(file []byte) bool {
 	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
@@ -233,7 +231,7 @@ func (s *Signer) compareSum(context.Context) (string, error) {
 	return "as configured", nil
 }
 
-// introduce asks the plugin what it is.
+// introduce asks the plugin for its metadata.
 func (s *Signer) introduce(ctx context.Context) (string, error) {
 	m, err := s.plug.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: s.key.Config})
 	if err != nil {
@@ -241,7 +239,7 @@ func (s *Signer) introduce(ctx context.Context) (string, error) {
 	}
 	s.raw = m.HasCapability(plugin.CapabilitySignatureGenerator)
 	if s.tsa != nil && !s.raw {
-		// notation-go would leave the timestamp out and say nothing.
+		// notation-go would silently leave the timestamp out.
 		return "", failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s makes whole envelopes, to which nobody can add a timestamp", shown(s.key.Plugin)), "leave --timestamp-url and --timestamp-root-cert out, and see whether the plugin has its own setting for timestamps")
 	}
 	makes := "envelopes"
@@ -252,7 +250,7 @@ func (s *Signer) introduce(ctx context.Context) (string, error) {
 		shown(strings.Join(m.SupportedContractVersions, ", ")), makes), nil
 }
 
-// describe asks the plugin for the kind of the key.
+// describe asks the plugin for the key's spec.
 func (s *Signer) describe(ctx context.Context) (string, error) {
 	if !s.raw {
 		return "not asked: the plugin makes whole envelopes", nil
@@ -264,8 +262,8 @@ func (s *Signer) describe(ctx context.Context) (string, error) {
 	return shown(string(k.KeySpec)), nil
 }
 
-// prove makes one signature over something that is no image and throws it away: it shows
-// that the key signs and, with a plugin, which certificate chain it has.
+// prove makes one signature over something that is not an image and throws it away. It shows that the key signs and,
+// with a plugin, which certificate chain it has.
 func (s *Signer) prove(ctx context.Context) (string, error) {
 	c, err := s.proof(ctx)
 	if err != nil {
@@ -299,15 +297,15 @@ func (s *Signer) prove(ctx context.Context) (string, error) {
 	return "a test signature verifies, and was thrown away" + cost, nil
 }
 
-// mayBeMadeForOne reports whether the certificate may have been issued for this one signature: it is
-// only minutes old, and either self-signed or of a key that renews its certificates.
+// mayBeMadeForOne reports whether the certificate may have been issued for this one signature: it is only minutes
+// old, and either self-signed or for a key that renews its certificates.
 func (s *Signer) mayBeMadeForOne(chain []*x509.Certificate) bool {
 	leaf := chain[0]
 	alone := len(chain) == 1 && bytes.Equal(leaf.RawSubject, leaf.RawIssuer)
 	return s.key.Plugin != "" && (alone || s.identity.Renews()) && s.now().Sub(leaf.NotBefore) < 10*time.Minute
 }
 
-// proof spends a key operation and returns what the signature says.
+// proof spends a key operation and returns the signature's contents.
 func (s *Signer) proof(ctx context.Context) (Contents, error) {
 	s.pace.proof()
 	nothing := []byte("dct2notation proves a key")
@@ -324,7 +322,7 @@ func (s *Signer) proof(ctx context.Context) (Contents, error) {
 	return c, nil
 }
 
-// unfitChain marks an error that is about the certificate chain.
+// unfitChain marks an error about the certificate chain.
 type unfitChain struct{ error }
 
 func (u unfitChain) Unwrap() error { return u.error }
@@ -338,7 +336,7 @@ func (s *Signer) judgeChain(context.Context) (string, error) {
 	return fmt.Sprintf("%s, leaf %s, %s", safetext.Count(len(s.chain), "certificate"), s.Leaf(), safetext.Safe(s.chain[0].Subject.String(), 200)), nil
 }
 
-// checkChain returns an error unless the chain is fit for Notation now.
+// checkChain returns an error unless the chain is valid for Notation now.
 func (s *Signer) checkChain() error {
 	now := s.now()
 	if err := corex509.ValidateCodeSigningCertChain(s.chain, &now); err != nil {

@@ -9,57 +9,56 @@ import (
 	"github.com/dct2notation/dct2notation/internal/retry"
 )
 
-// pace says when an operation may start. It is shared by all who sign with the key. Until
-// the service throttles, operations start as they come, or at the rate that the user set;
-// from then on evenly spread, at the rate that the service is found to allow. When nothing
-// goes through any more, the gate is closed, and one operation now and then tries whether
-// that has ended.
+// pace says when an operation may start. All who sign with the key share it. Until the service throttles, operations
+// start at once, or at the rate that the user set. After that they are evenly spread, at the rate that the service
+// seems to allow. When nothing goes through any more, the gate closes, and single operations test now and then
+// whether that has ended.
 type pace struct {
 	told   func(Throttling)
-	budget Budget // nil: there is no bound
+	budget Budget // nil: no bound
 
 	mu      sync.Mutex
 	limit   limit
-	turned  time.Time // when the last turn was due
+	turned  time.Time // due time of the last turn
 	refused int       // calls throttled in a row
-	shut    time.Time // when so many were that the gate was closed
-	probe   time.Time // when the next may try it then
-	spoke   time.Time // when told was called last
+	shut    time.Time // when the gate was closed
+	probe   time.Time // when the next may then try
+	spoke   time.Time // when told was last called
 	calls   Calls     // so far
 }
 
-// Calls count what a key was asked for.
+// Calls counts what was requested of a key.
 type Calls struct {
 	Begun     int // operations and their repetitions
-	Throttled int // of those, refused because there were too many
-	Proofs    int // throw-away signatures that were asked for, to see the key's certificate
+	Throttled int // of these, refused for throttling
+	Proofs    int // throw-away signatures, to see the key's certificate
 }
 
-// Throttling is what a key's service makes us do.
+// Throttling is how a key's service throttles us.
 type Throttling struct {
 	Rate float64       // operations per second from now on; 0: any
 	Wait time.Duration // before the next operation; 0: none
 }
 
 const (
-	stubborn = 5                      // so many refusals in a row close the gate
-	look     = 100 * time.Millisecond // who waits looks so often whether his turn comes earlier
-	slack    = 4                      // turns that are made up for when nobody took them in time
+	stubborn = 5                      // consecutive refusals that close the gate
+	look     = 100 * time.Millisecond // how often a waiter checks whether its turn is earlier
+	slack    = 4                      // missed turns that are made up for
 
 	minPause = 100 * time.Millisecond // between two tries at the closed gate
 	maxPause = 5 * time.Second
-	patience = 5 // a pause is this part of the time for which the gate is closed: so late is its opening seen
+	patience = 5 // a pause is this fraction of the time the gate has been closed, and bounds how late its opening is noticed
 
-	often    = 10 * time.Second // between two words about it
-	long     = time.Second      // a wait that is told of at once
-	maxTries = 60               // of one operation, while nothing goes through
+	often    = 10 * time.Second // between two reports of throttling
+	long     = time.Second      // a wait that is reported at once
+	maxTries = 60               // for one operation, while nothing goes through
 )
 
 func newPace(top float64, told func(Throttling)) *pace {
 	return &pace{told: told, limit: limit{top: top, rate: top}}
 }
 
-// enter waits for the turn of an operation, for each of its tries.
+// enter waits for an operation's turn, before each of its tries.
 func (p *pace) enter(ctx context.Context) error {
 	for {
 		d := p.turn()
@@ -79,7 +78,7 @@ func (p *pace) proof() {
 	p.mu.Unlock()
 }
 
-// begin counts an operation that has got its turn.
+// begin counts an operation that got its turn.
 func (p *pace) begin(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -95,23 +94,22 @@ func (p *pace) begin(ctx context.Context) error {
 	return nil
 }
 
-// hopeless reports whether an operation that was refused at its n-th try is to be given up. As long as other
-// calls go through, it is not: its turn comes.
+// hopeless reports whether to give up an operation that was refused at its n-th try. As long as other calls go
+// through, it is not hopeless: its turn will come.
 func (p *pace) hopeless(n int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return n >= maxTries && p.refused+1 >= maxTries
 }
 
-// closed reports whether the gate is closed, as nothing goes through.
+// closed reports whether the gate is closed because nothing goes through.
 func (p *pace) closed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.refused >= stubborn
 }
 
-// turn takes the next turn if it is now, and else tells how long to wait before asking
-// again.
+// turn takes the next turn if it is due, or returns how long to wait before asking again.
 func (p *pace) turn() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,10 +120,10 @@ func (p *pace) turn() time.Duration {
 		}
 		pause := p.pause(now)
 		p.probe = now.Add(pause)
-		if pause == maxPause { // so that all who share the key see in the same seconds that it is free again
+		if pause == maxPause { // so that all processes that share the key notice in the same seconds that it is free again
 			p.probe = p.probe.Truncate(maxPause)
 		}
-		p.probe = p.probe.Add(rand.N(pause / 10)) // and nobody always comes a moment later than another
+		p.probe = p.probe.Add(rand.N(pause / 10)) // so that none always comes just after another
 		return 0
 	}
 	if gap := p.limit.gap(); gap > 0 {
@@ -134,8 +132,8 @@ func (p *pace) turn() time.Duration {
 			p.limit.grow(now, true)
 			return min(d, look)
 		}
-		// A turn that nobody took in time is made up for, if it is not long past: timers are
-		// late, and a rate that lost by that would never be reached.
+		// A turn that nobody took in time is made up for if it is recent. Timers are late, and otherwise the rate
+		// would never be reached.
 		missed := now.Sub(due) > slack*gap
 		if missed {
 			due = now
@@ -147,7 +145,7 @@ func (p *pace) turn() time.Duration {
 	return 0
 }
 
-// pause is the time to the next try at the closed gate.
+// pause returns the time to the next try at the closed gate.
 func (p *pace) pause(now time.Time) time.Duration {
 	return min(max(now.Sub(p.shut)/patience, minPause), maxPause)
 }
@@ -160,7 +158,7 @@ func (p *pace) ok() {
 	p.limit.pass()
 }
 
-// hit takes note of a throttled call.
+// hit records a throttled call.
 func (p *pace) hit() {
 	if p.budget != nil {
 		p.budget.Return()

@@ -17,12 +17,12 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// pluginClient is a plugin as notation-go wants it (plugin.Plugin), run by our own executor. What it
-// says of itself and of a key is asked once. It is safe for concurrent use.
+// pluginClient implements notation-go's plugin.Plugin with our own executor. It asks for the plugin's metadata and
+// for the key's description only once. It is safe for concurrent use.
 type pluginClient struct {
 	name    string
 	file    pluginFile
-	needs   []plugin.Capability // one of these
+	needs   []plugin.Capability // needs one of these
 	env     []string
 	timeout time.Duration
 	secrets redactor
@@ -31,13 +31,13 @@ type pluginClient struct {
 	key      onceOK[*plugin.DescribeKeyResponse]
 }
 
-// What a plugin must be able to do, one of these.
+// Capabilities of which a plugin must have one.
 var (
 	signers   = []plugin.Capability{plugin.CapabilitySignatureGenerator, plugin.CapabilityEnvelopeGenerator}
 	verifiers = []plugin.Capability{plugin.CapabilityTrustedIdentityVerifier, plugin.CapabilityRevocationCheckVerifier}
 )
 
-// newPlug describes a plugin that is still to be looked for.
+// newPlug describes a plugin that has not been looked for yet.
 func newPlug(file pluginFile, config map[string]string, moreEnv []string, timeout time.Duration) *pluginClient {
 	if timeout <= 0 {
 		timeout = defaultTimeout
@@ -66,8 +66,8 @@ func (o *onceOK[T]) get(f func() (T, error)) (T, error) {
 	return v, err
 }
 
-// GetMetadata asks the plugin what it is, once, and refuses one that is not what its
-// file name says or speaks another version of the protocol.
+// GetMetadata asks once for the plugin's metadata. It refuses a plugin that differs from its file name or speaks
+// another version of the protocol.
 func (p *pluginClient) GetMetadata(ctx context.Context, req *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
 	return p.metadata.get(func() (*plugin.GetMetadataResponse, error) {
 		var m plugin.GetMetadataResponse
@@ -92,7 +92,7 @@ func (p *pluginClient) GetMetadata(ctx context.Context, req *plugin.GetMetadataR
 	})
 }
 
-// DescribeKey asks for the kind of the one key that this value is used with, once.
+// DescribeKey asks once for the description of the one key that this value is used with.
 func (p *pluginClient) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) (*plugin.DescribeKeyResponse, error) {
 	return p.key.get(func() (*plugin.DescribeKeyResponse, error) {
 		var k plugin.DescribeKeyResponse
@@ -112,7 +112,7 @@ func (p *pluginClient) GenerateSignature(ctx context.Context, req *plugin.Genera
 	if err := p.call(ctx, plugin.CommandGenerateSignature, req, &r); err != nil {
 		return nil, err
 	}
-	// notation-go takes the algorithm from the key and never looks at this.
+	// notation-go takes the algorithm from the key and ignores this.
 	if want := algorithms[req.KeySpec]; string(r.SigningAlgorithm) != want {
 		return nil, failure.New(failure.Security, fmt.Errorf("plugin %s signed by algorithm %s, and the key's is %s", p.name, shown(p.secrets.hide(string(r.SigningAlgorithm))), want))
 	}
@@ -133,7 +133,7 @@ func (p *pluginClient) GenerateEnvelope(ctx context.Context, req *plugin.Generat
 	return &r, p.call(ctx, plugin.CommandGenerateEnvelope, req, &r)
 }
 
-// VerifySignature asks the plugin for what notation-go leaves to it.
+// VerifySignature asks the plugin for the checks that notation-go leaves to it.
 func (p *pluginClient) VerifySignature(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
 	var r plugin.VerifySignatureResponse
 	if err := p.call(ctx, plugin.CommandVerifySignature, req, &r); err != nil {
@@ -178,7 +178,7 @@ func (p *pluginClient) call(ctx context.Context, command plugin.Command, request
 	return nil
 }
 
-// timeoutFlag is what the timeout is called where it is configured.
+// timeoutFlag returns the name of the setting for the timeout.
 func (p *pluginClient) timeoutFlag() string {
 	if slices.Equal(p.needs, verifiers) {
 		return "verification-plugin-timeout"
@@ -186,8 +186,8 @@ func (p *pluginClient) timeoutFlag() string {
 	return "plugin-timeout"
 }
 
-// reported reads the error that a plugin wrote to stderr: the last JSON object there,
-// since several plugins write log lines before it, or the text as it is.
+// reported reads the error that a plugin wrote to stderr: the last JSON object there, since several plugins write log
+// lines first, or otherwise the plain text.
 func (p *pluginClient) reported(command string, stderr []byte) error {
 	for i := bytes.LastIndexByte(stderr, '{'); i >= 0; i = bytes.LastIndexByte(stderr[:i], '{') {
 		var e struct {
@@ -204,13 +204,13 @@ func (p *pluginClient) reported(command string, stderr []byte) error {
 	}
 	e := pluginError(p.name, command, "ERROR", text, p.secrets)
 	if e.Hint == "" {
-		// A runtime that lacks something to start with does not know of the protocol.
+		// A runtime that lacks something to start with does not know the protocol.
 		e.Hint = "a plugin sees a part of the environment only; --plugin-env names more variables that it may see"
 	}
 	return e
 }
 
-// verifies reports whether the plugin verifies signatures, too.
+// verifies reports whether the plugin also verifies signatures.
 func (p *pluginClient) verifies(ctx context.Context, config map[string]string) (bool, error) {
 	m, err := p.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: config})
 	return err == nil && slices.ContainsFunc(verifiers, m.HasCapability), err

@@ -10,12 +10,11 @@ import (
 
 func binaryName(plugin string) string { return "notation-" + plugin }
 
-// untold is what is said of a plugin's file beside its place.
+// untold is added to what is said about the place of a plugin's file.
 const untold = ""
 
-// alterable says why others than the given user and root can change a file, or replace
-// what is in a folder, and what mends it; empty: they cannot. In a sticky folder, such as
-// /tmp, nobody can touch what belongs to another.
+// alterable says why others than the given user and root can change a file, or replace what is in a folder, and how
+// to fix that. It is empty if they cannot. In a sticky folder, such as /tmp, nobody can touch another user's files.
 func alterable(info fs.FileInfo, user int) (why, hint string) {
 	sticky := info.IsDir() && info.Mode()&fs.ModeSticky != 0
 	if info.Mode().Perm()&0o022 != 0 && !sticky {

@@ -19,13 +19,13 @@ import (
 // pluginFile says which file is a plugin's.
 type pluginFile struct {
 	name  string // the plugin's
-	given string // the path that was configured; empty: where notation keeps it
-	sum   string // SHA-256 that it must have, in hex; empty: any
+	given string // the configured path; empty: notation's place
+	sum   string // required SHA-256, in hex; empty: any
 }
 
-// ready finds the file, checks it and returns the path to start it by. It is called before each
-// start, as a run takes days and plugins are upgraded. Between the check and the start only this
-// user and root could put another file in its place: that is what find makes sure of.
+// ready finds the file, checks it and returns the path to start. It is called before each start, since a run takes
+// days and plugins are upgraded. find makes sure that between the check and the start only this user and root could
+// replace the file.
 func (f pluginFile) ready() (path string, err error) {
 	if path, err = f.find(); err != nil || f.sum == "" {
 		return path, err
@@ -33,10 +33,9 @@ func (f pluginFile) ready() (path string, err error) {
 	return path, f.checkSum(path)
 }
 
-// find returns the absolute path of the file, without symbolic links: what is started is what was
-// checked, and is not looked for in PATH. It checks that the file is a plain one and that nobody
-// but this user and root can change or replace it or any folder above it: whoever could would
-// choose what holds the key's credentials.
+// find returns the absolute path of the file, without symbolic links: what is checked is what is started, and PATH is
+// not searched. It checks that the file is a plain one and that only this user and root can change or replace it or
+// any folder above it: anyone else who could would choose the program that holds the key's credentials.
 func (f pluginFile) find() (path string, err error) {
 	if err := checkPluginName(f.name); err != nil {
 		return "", err

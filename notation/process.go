@@ -15,20 +15,20 @@ import (
 const (
 	maxStdout = 1 << 20
 	maxStderr = 64 << 10
-	// waitDelay is how long output may stay open after the plugin has ended. A child
-	// that the plugin left behind would otherwise hold us for ever.
+	// waitDelay is how long output may stay open after the plugin has ended. Otherwise a child that the plugin left
+	// behind would block us forever.
 	waitDelay = time.Second
 )
 
-// result is what a plugin process left behind.
+// result is the outcome of a plugin process.
 type result struct {
 	stdout, stderr []byte
 	failed         bool // exited with another code than 0
 }
 
-// runProcess starts one plugin command and returns what it wrote. It returns at the
-// latest waitDelay after ctx ends. An error means that the process could not be started,
-// was cut off, or broke a limit; a plugin that exits unsuccessfully is no error here.
+// runProcess starts one plugin command and returns what it wrote. It returns at the latest waitDelay after ctx ends.
+// An error means that the process could not be started, was cut off, or broke a limit; an unsuccessful exit is not an
+// error here.
 func runProcess(ctx context.Context, path, command string, request []byte, env []string) (result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -38,13 +38,13 @@ func runProcess(ctx context.Context, path, command string, request []byte, env [
 	c.WaitDelay = waitDelay
 	ownGroup(c)
 	stdout := &capped{max: maxStdout, over: func() { cancel(fmt.Errorf("wrote more than %d bytes", maxStdout)) }}
-	stderr := &capped{max: maxStderr, over: func() {}} // log lines; what is too much is dropped
+	stderr := &capped{max: maxStderr, over: func() {}} // log lines; excess is dropped
 	c.Stdout, c.Stderr = stdout, stderr
 	err := c.Run()
 	killGroup(c) // stragglers
 	r := result{stdout: stdout.buf.Bytes(), stderr: stderr.buf.Bytes()}
 
-	// Why it was cut off is known to ctx alone: the process says no more than "killed".
+	// Only ctx knows why it was cut off: the process says no more than "killed".
 	if cause := context.Cause(ctx); cause != nil {
 		return r, cause
 	}
@@ -54,17 +54,17 @@ func runProcess(ctx context.Context, path, command string, request []byte, env [
 		r.failed = true
 		return r, nil
 	case errors.Is(err, exec.ErrWaitDelay):
-		// It may also be that this machine was too busy for a second: a process that is
-		// just being started holds what it inherits until it runs its own program.
+		// This machine may also have been too busy for a second: a process that is just being started holds what it
+		// inherits until it runs its own program.
 		return r, errLeftOpen
 	}
 	return r, err
 }
 
-// errLeftOpen says that a plugin has ended, and somebody still holds its output.
+// errLeftOpen says that a plugin has ended, but another process still holds its output.
 var errLeftOpen = errors.New("left a child process behind that kept its output open")
 
-// capped keeps the first max bytes and reports when there are more.
+// capped keeps the first max bytes, and calls over if there are more.
 type capped struct {
 	buf  bytes.Buffer
 	max  int
@@ -78,7 +78,7 @@ func (c *capped) Write(p []byte) (int, error) {
 	if len(p) > room {
 		c.buf.Write(p[:room])
 		c.over()
-		return len(p), nil // not an error: the rest is read and dropped until the end
+		return len(p), nil // not an error: the rest is read and dropped
 	}
 	return c.buf.Write(p)
 }

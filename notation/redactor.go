@@ -11,24 +11,21 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A redactor knows what a plugin was told that others must not read: plugins quote it in
-// their errors, and those are shown to people and kept in the ledger. Each value has its
-// name put in its place, which tells a person more than the value would. It is safe for
-// concurrent use.
+// A redactor knows the secrets that a plugin was given. Plugins quote them in their errors, which are shown to people
+// and kept in the ledger. It replaces each value by its name, which tells a person more than the value would. It is
+// safe for concurrent use.
 type redactor []confidence
 
 type confidence struct{ secret, shown string }
 
-// secretName are names of variables that hold no mere setting.
+// secretName matches names of variables that hold more than a setting.
 var secretName = regexp.MustCompile(`(?i)secret|token|passw|pin$|credential|_key|header|auth`)
 
-// shortestSecret is the length of a value that is looked for. Less would be found in the
-// middle of words.
+// shortestSecret is the least length of a value to look for. Shorter ones would match inside words.
 const shortestSecret = 4
 
-// secretsOf takes every value of the plugin's configuration, since nothing tells which of
-// them are secret, and of its environment those that the user handed on or that are named
-// like secrets.
+// secretsOf takes every value of the plugin's configuration, since nothing shows which are secret. From its
+// environment it takes variables that the user passed on or whose names look like secrets.
 func secretsOf(config map[string]string, env, handedOn []string) redactor {
 	var c redactor
 	add := func(secret, shown string) {
@@ -56,7 +53,7 @@ func secretsOf(config map[string]string, env, handedOn []string) redactor {
 	return c
 }
 
-// hide puts names in the place of what is secret, and takes out what no address should show.
+// hide replaces secrets by their names, and removes what no address should show.
 func (c redactor) hide(text string) string {
 	for _, one := range c {
 		text = strings.ReplaceAll(text, one.secret, one.shown)

@@ -18,14 +18,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// renewals decides what the name of an identity alone does not, where it is a subject: any certificate of
-// that subject counts, so each has to be good at the time that an authority attests. The judge is the one
-// of trust policies, with a policy that trusts the identity's root and the authority's, strictly, and
-// needs a timestamp. It is safe for concurrent use.
+// renewals decides what the name of an identity alone does not, if it is a subject: any certificate with that subject
+// counts, so each must be good at the time that an authority attests. It uses the judge of trust policies, with a
+// policy that strictly trusts the identity's root and the authority's, and requires a timestamp. It is safe for
+// concurrent use.
 type renewals struct{ verifier *Verifier }
 
-// judge returns why a signature that is named as the identity's is not; empty: it is. That it could not be
-// found out is an error of class transient.
+// judge returns why a signature with the identity's name is not the identity's, or the empty string if it is. An
+// error of class transient means that this could not be found out.
 func (r *renewals) judge(ctx context.Context, subject ocispec.Descriptor, mediaType string, blob []byte, c Contents) (why string, err error) {
 	v, err := r.verifier.Verify(ctx, "identity.invalid/image@"+subject.Digest.String(), subject, mediaType, blob)
 	switch {
@@ -39,7 +39,7 @@ func (r *renewals) judge(ctx context.Context, subject ocispec.Descriptor, mediaT
 	return v.Reason, nil
 }
 
-// newRenewals is for a subject under a root, whose signatures the authority with another root stamps.
+// newRenewals handles a subject under a root, whose signatures an authority with another root stamps.
 func newRenewals(root, stampedBy *x509.Certificate, validators verifier.VerifierOptions) (*renewals, error) {
 	plugins, err := newPluginManager(nil)
 	if err != nil {
@@ -56,15 +56,15 @@ func newRenewals(root, stampedBy *x509.Certificate, validators verifier.Verifier
 	return &renewals{v}, nil
 }
 
-// roots is a trust store of one name.
+// roots is a trust store with one name.
 type roots map[truststore.Type][]*x509.Certificate
 
-// GetCertificates is [truststore.X509TrustStore]'s.
+// GetCertificates implements [truststore.X509TrustStore].
 func (r roots) GetCertificates(_ context.Context, kind truststore.Type, _ string) ([]*x509.Certificate, error) {
 	return slices.Clone(r[kind]), nil
 }
 
-// outlive makes the signer one of an identity that renews its certificates.
+// outlive gives the signer an identity that renews its certificates.
 func (s *Signer) outlive(o Options) (err error) {
 	if s.identity.kind != kindSubject {
 		return nil
@@ -80,14 +80,13 @@ func (s *Signer) outlive(o Options) (err error) {
 	return err
 }
 
-// azureUsages is what the identity usages of Azure's public certificates begin with: its root certifies
-// everybody, and only such a usage is one subscriber's.
+// azureUsages is the prefix of the identity usages in Azure's public certificates: its root certifies everybody, and
+// only such a usage belongs to one subscriber.
 //
 // SOURCE (Azure Artifact Signing: the durable identity of its certificates; docs/howto/identities.md).
 const azureUsages = "1.3.6.1.4.1.311.97."
 
-// named returns an error unless a throw-away signature is the identity's by name, and the name is one
-// that nobody else has.
+// named returns an error unless a throw-away signature has the identity's name, and nobody else has that name.
 func (s *Signer) named(c Contents) error {
 	if err := s.identity.Matches(c); err != nil {
 		hint := "name the root with --key-root, and with --key-subject the subject: " + safetext.Safe(subjectOf(c.Chain[0]), 300)
@@ -111,8 +110,8 @@ func (s *Signer) named(c Contents) error {
 	return nil
 }
 
-// fits reports whether a chain from an earlier run is named as the key's identity, as far as
-// certificates tell. Where that renews them, the key may have others by now.
+// fits reports whether a chain from an earlier run has the name of the key's identity, as far as certificates show.
+// If the identity renews them, the key may have others by now.
 func (s *Signer) fits(known [][]byte) bool {
 	if !s.identity.Renews() {
 		return true
@@ -128,8 +127,8 @@ func (s *Signer) fits(known [][]byte) bool {
 	return s.identity.Matches(c) == nil
 }
 
-// verifiable returns an error where the envelope demands a plugin for its verification that cannot
-// verify: nobody could ever trust such signatures.
+// verifiable returns an error if the envelope requires a plugin for its verification that cannot verify: nobody could
+// ever trust such signatures.
 func (s *Signer) verifiable(ctx context.Context, c Contents) error {
 	if c.Plugin == "" || c.Plugin != s.key.Plugin {
 		return nil

@@ -12,11 +12,10 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// MaxSignatures is how many signatures of an image are judged: as many as notation verify
-// looks at by default.
+// MaxSignatures is how many signatures of an image are judged: as many as in notation verify by default.
 const MaxSignatures = 100
 
-// Entry is a signature as the registry lists it, with what came of fetching and judging it.
+// Entry is a listed signature, with the result of fetching and judging it.
 type Entry struct {
 	Listed    ocispec.Descriptor
 	MediaType string // of Blob
@@ -25,14 +24,12 @@ type Entry struct {
 	Verdict   Verdict
 }
 
-// Replay runs notation-go's own Verify over what was fetched, in the order in which the
-// registry lists it, and returns an error that begins with the reason if notation verify
-// refuses the image. It differs from the best verdict in what it does with the others:
-// notation verify stops at the first entry that it cannot fetch, and after [MaxSignatures].
+// Replay runs notation-go's own Verify over what was fetched, in the registry's order, and returns an error that
+// begins with the reason if notation verify refuses the image. Its result can differ from the best verdict: notation
+// verify stops at the first entry that it cannot fetch, and after [MaxSignatures].
 //
-// It sends no request and verifies nothing twice: what Verifier.Verify said of each envelope
-// is what notation-go is told. reference is host/repository@digest, and subject has that
-// digest.
+// It sends no request and verifies nothing twice: notation-go gets what Verifier.Verify said of each envelope.
+// reference is host/repository@digest, and subject has that digest.
 func Replay(ctx context.Context, reference string, subject ocispec.Descriptor, entries []Entry) error {
 	r := &replay{subject: subject, entries: entries, at: -1}
 	_, _, err := notationgo.Verify(ctx, r, r, notationgo.VerifyOptions{ArtifactReference: reference, MaxSignatureAttempts: MaxSignatures})
@@ -46,12 +43,12 @@ func Replay(ctx context.Context, reference string, subject ocispec.Descriptor, e
 	return errors.New(safetext.Safe(err.Error(), 300))
 }
 
-// replay is the registry and the verifier that notation-go asks. notation-go takes one entry
-// after the other, and asks for each blob once.
+// replay is the registry and the verifier for notation-go, which takes one entry after the other, and asks for each
+// blob once.
 type replay struct {
 	subject ocispec.Descriptor
 	entries []Entry
-	at      int // the entry that was fetched last
+	at      int // index of the entry fetched last
 }
 
 var (
@@ -59,10 +56,10 @@ var (
 	_ notationgo.Verifier         = (*replay)(nil)
 )
 
-// Resolve is notation-go's.
+// Resolve implements notation-go's registry.Repository.
 func (r *replay) Resolve(context.Context, string) (ocispec.Descriptor, error) { return r.subject, nil }
 
-// ListSignatures is notation-go's.
+// ListSignatures implements notation-go's registry.Repository.
 func (r *replay) ListSignatures(_ context.Context, _ ocispec.Descriptor, each func([]ocispec.Descriptor) error) error {
 	var list []ocispec.Descriptor
 	for _, e := range r.entries {
@@ -71,19 +68,19 @@ func (r *replay) ListSignatures(_ context.Context, _ ocispec.Descriptor, each fu
 	return each(list)
 }
 
-// FetchSignatureBlob is notation-go's.
+// FetchSignatureBlob implements notation-go's registry.Repository.
 func (r *replay) FetchSignatureBlob(context.Context, ocispec.Descriptor) ([]byte, ocispec.Descriptor, error) {
 	r.at++
 	e := r.entries[r.at]
 	return e.Blob, ocispec.Descriptor{MediaType: e.MediaType, Size: int64(len(e.Blob))}, e.Err
 }
 
-// PushSignature is notation-go's.
+// PushSignature implements notation-go's registry.Repository.
 func (r *replay) PushSignature(context.Context, string, []byte, ocispec.Descriptor, map[string]string) (blob, manifest ocispec.Descriptor, err error) {
 	return blob, manifest, errors.New("nothing is pushed in a replay")
 }
 
-// Verify is notation-go's.
+// Verify implements notation-go's Verifier.
 func (r *replay) Verify(context.Context, ocispec.Descriptor, []byte, notationgo.VerifierVerifyOptions) (*notationgo.VerificationOutcome, error) {
 	v := r.entries[r.at].Verdict
 	if v.Trusted {

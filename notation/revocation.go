@@ -14,8 +14,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// revocationOnce asks once for each certificate of a time-stamping authority whether it was
-// revoked, and not for each signature. A failure is asked again.
+// revocationOnce asks once for each certificate of a time-stamping authority whether it was revoked, rather than for
+// each signature. It asks again after a failure.
 type revocationOnce struct {
 	validator revocation.Validator
 	mu        sync.Mutex

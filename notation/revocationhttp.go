@@ -20,15 +20,14 @@ import (
 )
 
 const (
-	ocspTimeout = 2 * time.Second // of one request with all its repetitions, as in notation
+	ocspTimeout = 2 * time.Second // for one request with all its repetitions, as in notation
 	crlTimeout  = 10 * time.Second
-	maxCRL      = 32 << 20 // as in notation; the largest known are half of it
-	maxCRLs     = 8        // lists kept
+	maxCRL      = 32 << 20 // as in notation; the largest known lists have half of it
+	maxCRLs     = 8        // lists in the cache
 )
 
-// limitedClient sends requests by client, within a time, and only to hosts that the context
-// allows, also when it is redirected: the answers of OCSP servers and lists of revoked
-// certificates come without TLS, so a redirect may be anybody's.
+// limitedClient sends requests by client, within a time limit, and only to hosts that the context allows, even after
+// a redirect: OCSP answers and lists of revoked certificates come without TLS, so anybody could redirect us.
 func limitedClient(client *http.Client, timeout time.Duration) *http.Client {
 	if client == nil {
 		return &http.Client{Transport: allowedOnly{}}
@@ -39,7 +38,7 @@ func limitedClient(client *http.Client, timeout time.Duration) *http.Client {
 	return &limited
 }
 
-// allowedOnly is a transport to the hosts that an [askable] in the context names; nil: to none.
+// allowedOnly is a transport to the hosts that an [askable] in the context names, or to none without it.
 type allowedOnly struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -54,10 +53,9 @@ func (t allowedOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(req)
 }
 
-// crlFetcher fetches lists of revoked certificates, and keeps a few: the lists of a large
-// authority have megabytes, and all its certificates share them. It differs from
-// notation-core-go's in that it follows the address of a delta list only in a list that an
-// issuer of the chain has signed. It is safe for concurrent use.
+// crlFetcher fetches lists of revoked certificates and caches a few: a large authority's lists have megabytes, and
+// all its certificates share them. Unlike notation-core-go's, it follows the address of a delta list only in a list
+// that an issuer of the chain has signed. It is safe for concurrent use.
 type crlFetcher struct {
 	client *http.Client
 	now    func() time.Time
@@ -67,7 +65,7 @@ type crlFetcher struct {
 }
 
 type keptCRL struct {
-	mu     sync.Mutex // held while it is fetched
+	mu     sync.Mutex // held during the fetch
 	bundle *crl.Bundle
 	until  time.Time
 }
@@ -76,7 +74,7 @@ func newCRLFetcher(client *http.Client) *crlFetcher {
 	return &crlFetcher{client: limitedClient(client, crlTimeout), now: time.Now}
 }
 
-// Fetch is [crl.Fetcher]'s.
+// Fetch implements [crl.Fetcher].
 func (f *crlFetcher) Fetch(ctx context.Context, address string) (*crl.Bundle, error) {
 	k := f.kept(address)
 	k.mu.Lock()
@@ -120,7 +118,7 @@ func (f *crlFetcher) kept(address string) *keptCRL {
 	return f.lists[address]
 }
 
-// list fetches one list, which an issuer of the chain must have signed.
+// list fetches one list, which must be signed by an issuer of the chain.
 func (f *crlFetcher) list(ctx context.Context, address string, may askable) (*x509.RevocationList, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" {
@@ -164,7 +162,7 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// deltaAddresses are where the changes since a list are, if they are published apart.
+// deltaAddresses returns the addresses of the changes since a list, if they are published separately.
 //
 // SPEC (RFC 5280, 4.2.1.13 and 5.2.6): FreshestCRL ::= CRLDistributionPoints.
 func deltaAddresses(list *x509.RevocationList) (addresses []string, err error) {

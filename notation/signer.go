@@ -27,26 +27,23 @@ import (
 // Options of [Open].
 type Options struct {
 	Format string // jws or cose; empty: jws
-	// Chain is the key's certificate chain in DER, leaf first, where it is known from an
-	// earlier run. Without it a plugin's key is asked for one throw-away signature, as
-	// the protocol has no other way to see the chain.
+	// Chain is the key's certificate chain in DER, leaf first, if it is known from an earlier run. Without it a
+	// plugin's key makes one throw-away signature, since the protocol has no other way to see the chain.
 	Chain [][]byte
-	// Rate bounds the operations started per second; 0: no bound but the service's own.
+	// Rate bounds the operations started per second; 0: only the service's own bound.
 	Rate float64
-	// Expiry is how long a signature is valid, in whole seconds; 0: until its certificate
-	// is not.
+	// Expiry is how long a signature is valid, in whole seconds; 0: as long as its certificate.
 	Expiry time.Duration
-	// OnThrottled is told when the key's service throttles: at once, then every ten
-	// seconds or so, and of a wait of a second when it begins. It must return at once.
+	// OnThrottled is called when the key's service throttles: at once, then about every ten seconds, and when a wait
+	// of a second or more begins. It must return at once.
 	OnThrottled func(Throttling)
-	Budget      Budget // of operations; nil: there is no bound
-	TSA         *TSA   // countersigns each signature; nil: none is
-	// Accepted are identities whose signatures count as this key's, as the configuration says.
-	// With that of the known chain among them, the key needs no proof.
+	Budget      Budget // of operations; nil: no bound
+	TSA         *TSA   // countersigns each signature; may be nil
+	// Accepted are identities whose signatures count as this key's, by the configuration. If they include the known
+	// chain's identity, the key needs no proof.
 	Accepted []Identity
-	// Identity is what the configuration says of the key, where it renews its certificates; else it is
-	// zero, and the key has that of its certificate. For a subject, Root is its root, and Client asks
-	// whether certificates were revoked; TSA is needed then.
+	// Identity is the key's identity in the configuration, if it renews its certificates. If it is zero, the key has
+	// its certificate's identity. For a subject, Root is its root, Client checks revocation, and TSA is required.
 	Identity Identity
 	Root     *x509.Certificate
 	Client   *http.Client
@@ -55,9 +52,9 @@ type Options struct {
 
 // A Budget bounds the operations of keys. It is safe for concurrent use.
 type Budget interface {
-	// Take takes an operation before the key is asked for it, which it is not if there is an error.
+	// Take takes an operation before the key is called. After an error the key is not called.
 	Take() error
-	// Return gives back an operation that the key's service has refused because there were too many.
+	// Return gives back an operation that the key's service refused because of throttling.
 	Return()
 }
 
@@ -67,31 +64,31 @@ type Signer struct {
 	mediaType string
 	expiry    time.Duration
 	now       func() time.Time
-	local     notationgo.Signer // of a key in files; nil for a plugin
+	local     notationgo.Signer // for a key in files; nil for a plugin
 	plug      *pluginClient
-	raw       bool // the plugin makes signatures, and not whole envelopes
+	raw       bool // the plugin makes signatures rather than whole envelopes
 	pace      *pace
-	tsa       *TSA // nil: nothing is countersigned
+	tsa       *TSA // may be nil
 	accepted  []Identity
-	identity  Identity  // of the configuration; zero: that of the certificate
-	renewals  *renewals // of an identity that renews its certificates; nil: the name decides
+	identity  Identity  // from the configuration; zero: the certificate's
+	renewals  *renewals // for an identity that renews its certificates; nil: the name decides
 	onRenewed func(chain [][]byte)
 
 	mu    sync.Mutex
 	chain []*x509.Certificate // of the last signature; guarded by mu once the key is open
 
-	proven  atomic.Bool   // the key has the identity that it is taken to have
-	proving chan struct{} // held by who asks the key for that
-	astray  error         // that it has another; guarded by proving
+	proven  atomic.Bool   // the key is known to have its identity
+	proving chan struct{} // held while the key is asked to prove that
+	astray  error         // says that it has another; guarded by proving
 }
 
-// Name is the key's name in plan, ledger and reports.
+// Name returns the key's name in plan, ledger and reports.
 func (s *Signer) Name() string { return s.key.Name }
 
-// Leaf is the thumbprint of the certificate that signatures are made with.
+// Leaf returns the thumbprint of the signing certificate.
 func (s *Signer) Leaf() string { return Thumbprint(s.Certificates()[0]) }
 
-// Identity is what makes a signature one of this key's.
+// Identity returns what makes a signature one of this key's.
 func (s *Signer) Identity() Identity {
 	if !s.identity.IsZero() {
 		return s.identity
@@ -99,7 +96,7 @@ func (s *Signer) Identity() Identity {
 	return IdentityOf(s.Certificates()[0])
 }
 
-// VerifierNeeds says what the verifiers of the key's signatures have to have.
+// VerifierNeeds says what verifiers of the key's signatures need.
 func (s *Signer) VerifierNeeds() string {
 	switch s.identity.kind {
 	case kindProfile:
@@ -110,15 +107,15 @@ func (s *Signer) VerifierNeeds() string {
 	return "a certificate of its chain in a trust store of type ca"
 }
 
-// OnRenewed has tell be told when the key has begun to sign by another certificate of its identity. It is
-// for before the first signature.
+// OnRenewed sets a function to call when the key begins to sign with another certificate of its identity. Call it
+// before the first signature.
 func (s *Signer) OnRenewed(tell func(chain [][]byte)) { s.onRenewed = tell }
 
-// renewed notes the certificates of a signature that was made, which is the identity's.
+// renewed records the certificates of a new signature of the identity.
 func (s *Signer) renewed(chain []*x509.Certificate) {
 	s.mu.Lock()
 	was := s.chain
-	if chain[0].NotBefore.Before(was[0].NotBefore) { // an answer that comes late, of before the renewal
+	if chain[0].NotBefore.Before(was[0].NotBefore) { // a late answer from before the renewal
 		s.mu.Unlock()
 		return
 	}
@@ -129,13 +126,13 @@ func (s *Signer) renewed(chain []*x509.Certificate) {
 	}
 }
 
-// Accepted are the identities beside Identity whose signatures count as this key's.
+// Accepted returns the identities besides Identity whose signatures count as this key's.
 func (s *Signer) Accepted() []Identity { return s.accepted }
 
-// NotAfter is when the first certificate of the chain expires: the key must not sign after that.
+// NotAfter returns when the first certificate of the chain expires: the key must not sign after that.
 func (s *Signer) NotAfter() time.Time { return SigningEnds(s.Certificates()) }
 
-// Calls tells what the key was asked for so far, the proof of it included.
+// Calls returns the counts of the key's calls so far, including its proof.
 func (s *Signer) Calls() Calls {
 	s.pace.mu.Lock()
 	defer s.pace.mu.Unlock()
@@ -145,7 +142,7 @@ func (s *Signer) Calls() Calls {
 // Proven reports whether the key is known to have its identity, so that [Signer.Prove] costs nothing.
 func (s *Signer) Proven() bool { return s.proven.Load() }
 
-// NotBefore is when the last certificate of the chain became valid.
+// NotBefore returns when the last certificate of the chain became valid.
 func (s *Signer) NotBefore() time.Time {
 	chain := s.Certificates()
 	at := chain[0].NotBefore
@@ -157,14 +154,14 @@ func (s *Signer) NotBefore() time.Time {
 	return at
 }
 
-// Certificates are the key's certificate chain, leaf first.
+// Certificates returns the key's certificate chain, leaf first.
 func (s *Signer) Certificates() []*x509.Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.chain)
 }
 
-// Chain is the certificate chain in DER, leaf first, to be given to [Open] next time.
+// Chain returns the certificate chain in DER, leaf first, for [Open] next time.
 func (s *Signer) Chain() [][]byte {
 	var der [][]byte
 	for _, c := range s.Certificates() {
@@ -173,19 +170,17 @@ func (s *Signer) Chain() [][]byte {
 	return der
 }
 
-// Sign spends one key operation on the subject, with the metadata signed beside it, and
-// returns the envelope checked against the certificate and payload that were expected.
-// Errors are an [*Error] or ctx's.
+// Sign spends one key operation on the subject, signs the metadata with it, and returns the envelope checked against
+// the expected certificate and payload. Errors are an [*Error] or ctx's.
 func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata map[string]string) (Envelope, error) {
-	// An expired certificate is found before the operation is spent, not after. All else
-	// about the chain was checked when the key was opened, and does not change.
-	// A key that renews its certificate may have done so since.
+	// Detect an expired certificate before the operation is spent. Everything else about the chain was checked when
+	// the key was opened, and does not change. A key that renews its certificate may have done so since.
 	if now := s.now(); !s.identity.Renews() && (now.Before(s.NotBefore()) || now.After(s.NotAfter())) {
 		if err := s.checkChain(); err != nil {
 			return Envelope{}, err
 		}
 	}
-	// Only these fields are signed; what else the descriptor holds stays out.
+	// Only these fields are signed; the descriptor's other fields stay out.
 	target := ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size, Annotations: metadata}
 	if err := fits(s.key.Plugin, target); err != nil {
 		return Envelope{}, err
@@ -238,11 +233,11 @@ func (s *Signer) Sign(ctx context.Context, subject ocispec.Descriptor, metadata 
 	return Envelope{s.mediaType, blob, manifest, desc.Digest, Thumbprint(contents.Chain[0]), contents.Target.Annotations, contents}, nil
 }
 
-// payloadLimits are the largest payloads that services sign, in bytes, by plugin.
+// payloadLimits are the largest payloads that services sign, in bytes, by plugin name.
 var payloadLimits = map[string]int{"com.amazonaws.signer.notation.plugin": 4096}
 
-// fits returns an error if what is to be signed is more than the service of the plugin takes, which
-// is found out before an operation is spent.
+// fits returns an error if the plugin's service does not accept a payload this large. It is called before an
+// operation is spent.
 func fits(plugin string, target ocispec.Descriptor) error {
 	limit, ok := payloadLimits[plugin]
 	if !ok {
@@ -258,10 +253,9 @@ func fits(plugin string, target ocispec.Descriptor) error {
 	return nil
 }
 
-// envelope asks the key for an envelope and for the annotations that an envelope plugin
-// wants on the manifest. Each call has a signer of its own: notation-go's keeps the
-// annotations of the last call in it. The authority is asked after the key, as it
-// countersigns the signature.
+// envelope asks the key for an envelope and for the annotations that an envelope plugin wants on the manifest. Each
+// call has its own signer, because notation-go's keeps the annotations of the last call. The authority comes after
+// the key, since it countersigns the signature.
 func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *TSA) ([]byte, map[string]string, error) {
 	opts := notationgo.SignerSignOptions{SignatureMediaType: s.mediaType, ExpiryDuration: s.expiry}
 	stamp := &stamping{tsa: tsa}
@@ -300,7 +294,7 @@ func (s *Signer) envelope(ctx context.Context, target ocispec.Descriptor, tsa *T
 	case stamp.cause != nil:
 		return nil, nil, stamp.cause
 	}
-	// The plugin answered, and notation-go found the answer wrong.
+	// The plugin answered, but notation-go rejected the answer.
 	wrong := fmt.Errorf("signing with key %s: %s", shown(s.key.Name), safetext.Safe(s.plug.secrets.hide(err.Error()), 512))
 	if s.chain == nil && strings.Contains(err.Error(), "certificate") {
 		return nil, nil, failure.WithHint(failure.Denied, unfitChain{wrong}, hintChain)
@@ -313,14 +307,14 @@ func (s *Signer) MayBe(thumbprints []string) bool {
 	return slices.ContainsFunc(s.known(), func(i Identity) bool { return i.MayBe(thumbprints) })
 }
 
-// Recognise reports whether an envelope found in a registry counts as one of this key's for the
-// subject, by its identity or by an accepted one, and returns what it says. What is not certainly the
-// key's is not, and neither is a signature that does not verify any more: its expiry has
-// passed, or a certificate's end without a timestamp. That the key has its identity is for Prove.
+// Recognise reports whether an envelope found in a registry counts as one of this key's for the subject, by its
+// identity or by an accepted one, and returns its contents. It reports false if this is not certain, or if the
+// signature no longer verifies: it has expired, or a certificate has ended and there is no timestamp. It does not
+// check that the key has its identity: see Prove.
 //
-// Where the identity renews its certificates, the signature has to have a timestamp of the configured
-// authority at which they were valid, and they must not be revoked. That this could not be found out is
-// an error of class transient; nobody may sign then.
+// If the identity renews its certificates, the signature must have a timestamp of the configured authority from when
+// they were valid, and they must not be revoked. If that could not be found out, the error has class transient, and
+// nobody may sign.
 func (s *Signer) Recognise(ctx context.Context, subject ocispec.Descriptor, mediaType string, blob []byte) (c Contents, by Identity, ours bool, err error) {
 	c, err = Read(mediaType, blob)
 	if err != nil || !c.Verifies(s.now()) {
@@ -344,8 +338,8 @@ func (s *Signer) Recognise(ctx context.Context, subject ocispec.Descriptor, medi
 	return Contents{}, by, false, nil
 }
 
-// known are the identities whose signatures count as the key's. That of its certificate is not known before
-// the key is open.
+// known returns the identities whose signatures count as the key's. Its certificate's is not known before the key is
+// open.
 func (s *Signer) known() []Identity {
 	if s.identity.IsZero() && len(s.Certificates()) == 0 {
 		return s.accepted
@@ -353,11 +347,11 @@ func (s *Signer) known() []Identity {
 	return append([]Identity{s.Identity()}, s.accepted...)
 }
 
-// Prove returns an error unless the key is known to have its identity: it was opened with a
-// signature, has made one since, is in files, or the configuration names the identity. Otherwise
-// the chain is from an earlier run, as something that others can write has kept it, and the key
-// makes one throw-away signature to show that it is its own. A chain that is not stays refused. It
-// is safe for concurrent use, and spends one key operation at most unless that fails.
+// Prove returns an error unless the key is known to have its identity: it was opened with a signature, has made one
+// since, is in files, or the configuration names the identity. Otherwise its chain is from an earlier run, and was
+// stored where others can write. Then the key makes one throw-away signature to show that the chain is its own. A
+// chain that is not stays refused. It is safe for concurrent use, and spends at most one key operation unless that
+// fails.
 func (s *Signer) Prove(ctx context.Context) error {
 	if s.proven.Load() {
 		return nil
@@ -383,17 +377,15 @@ func (s *Signer) Prove(ctx context.Context) error {
 	return nil
 }
 
-// ErrCertificate says that a signature is by another certificate than was expected, as also happens
-// when that is renewed.
+// ErrCertificate says that a signature has another certificate than expected. This also happens after a renewal.
 var ErrCertificate = errLeaf
 
-// ErrEnded says that a signature is as expected, and does not verify any more: its expiry has passed, or
-// a certificate has ended and there is no timestamp.
+// ErrEnded says that a signature is as expected but no longer verifies: it has expired, or a certificate has ended
+// and there is no timestamp.
 var ErrEnded = errors.New("the signature does not verify any more")
 
-// Check returns an error unless an envelope is one of this key's for the subject, intact,
-// in the very manifest beside it: ErrEnded if all that is wrong is its age. It spends no key
-// operation.
+// Check returns an error unless an envelope is one of this key's for the subject, intact, and in exactly the manifest
+// beside it. The error is ErrEnded if only its age is wrong. It spends no key operation.
 func (s *Signer) Check(ctx context.Context, subject ocispec.Descriptor, e Envelope) error {
 	c, err := Read(e.MediaType, e.Blob)
 	if err != nil {

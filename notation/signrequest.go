@@ -9,20 +9,20 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// signRequest is the plugin as one signature sees it. notation-go flattens the errors of plugins
-// to text, so the job remembers them, and retries throttled calls below notation-go.
+// signRequest is the plugin for a single signature. notation-go flattens plugins' errors to text, so signRequest
+// remembers them, and retries throttled calls below notation-go.
 type signRequest struct {
 	*pluginClient
 	pace  *pace
 	cause error
 }
 
-// GenerateSignature calls the key and retries while the key throttles.
+// GenerateSignature calls the key, and retries while it throttles.
 func (j *signRequest) GenerateSignature(ctx context.Context, req *plugin.GenerateSignatureRequest) (*plugin.GenerateSignatureResponse, error) {
 	return paced(ctx, j, func() (*plugin.GenerateSignatureResponse, error) { return j.pluginClient.GenerateSignature(ctx, req) })
 }
 
-// GenerateEnvelope calls the key, again as long as it throttles.
+// GenerateEnvelope calls the key, and retries while it throttles.
 func (j *signRequest) GenerateEnvelope(ctx context.Context, req *plugin.GenerateEnvelopeRequest) (*plugin.GenerateEnvelopeResponse, error) {
 	return paced(ctx, j, func() (*plugin.GenerateEnvelopeResponse, error) { return j.pluginClient.GenerateEnvelope(ctx, req) })
 }

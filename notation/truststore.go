@@ -11,9 +11,9 @@ import (
 	"github.com/notaryproject/notation-go/verifier/truststore"
 )
 
-// trustStore reads each named store once: notation-go would read the files and check the
-// certificates in them again for every signature. A store that cannot be read is tried
-// again with the next signature, and leaves the verdict open. It is safe for concurrent use.
+// trustStore reads each named store once: notation-go would read the files and check their certificates again for
+// every signature. A store that cannot be read is read again for the next signature, and leaves the verdict open. It
+// is safe for concurrent use.
 type trustStore struct {
 	store truststore.X509TrustStore
 
@@ -26,7 +26,7 @@ type storeName struct {
 	name string
 }
 
-// GetCertificates is [truststore.X509TrustStore]'s.
+// GetCertificates implements [truststore.X509TrustStore].
 func (s *trustStore) GetCertificates(ctx context.Context, kind truststore.Type, name string) ([]*x509.Certificate, error) {
 	key := storeName{kind, name}
 	if e := evidenceOf(ctx); e != nil {

@@ -23,8 +23,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// TSA is a time-stamping authority (RFC 3161): it confirms when a signature was there, so
-// that the signature outlives its certificate. It is safe for concurrent use.
+// TSA is a time-stamping authority (RFC 3161). It confirms when a signature existed, so that the signature outlives
+// its certificate. It is safe for concurrent use.
 type TSA struct {
 	url     string
 	client  *http.Client
@@ -33,31 +33,31 @@ type TSA struct {
 	revoked *revocationOnce
 	pace    *pace // nil: nobody has signed yet
 
-	patience time.Duration                                                          // stampPatience, or shorter in tests
+	patience time.Duration                                                          // stampPatience, or less in tests
 	once     func(context.Context, *tspclient.Request) (*tspclient.Response, error) // stamp, or another in tests
 }
 
-// TSAOptions say where an authority is, and which root its certificate leads to.
+// TSAOptions name an authority and its root certificate.
 type TSAOptions struct {
 	URL      string
 	RootCert string       // file with the one root certificate, PEM or DER
 	Client   *http.Client // of the one HTTP stack
-	// Rate bounds the timestamps that are asked for per second; 0: no bound but the authority's own.
+	// Rate bounds the timestamps requested per second; 0: only the authority's own bound.
 	Rate float64
-	// OnThrottled is told when the authority throttles or does not answer, as [Options].OnThrottled is.
+	// OnThrottled is called when the authority throttles or does not answer, like [Options].OnThrottled.
 	OnThrottled func(Throttling)
 }
 
 const (
-	tsaPatience = time.Minute // for one answer, with all waiting that the authority asks for
+	tsaPatience = time.Minute // for one answer, including all waits that the authority asks for
 	maxTSAReply = 1 << 20
 
 	hintTSA     = "check --timestamp-url"
 	hintTSARoot = "--timestamp-root-cert takes the root certificate that the authority's own certificate leads to"
 )
 
-// OpenTSA asks the authority once, for something that is no signature: what is wrong with
-// it is to be known before key operations are spent on signatures that it does not stamp.
+// OpenTSA requests one timestamp of something that is not a signature. Problems with the authority must show before
+// key operations are spent on signatures that it does not stamp.
 func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -80,7 +80,7 @@ func OpenTSA(ctx context.Context, o TSAOptions) (*TSA, error) {
 	return t, nil
 }
 
-// probe asks for a timestamp of what is no signature.
+// probe requests a timestamp of something that is not a signature.
 func (t *TSA) probe(ctx context.Context) error {
 	request, err := tspclient.NewRequest(tspclient.RequestOptions{Content: []byte("dct2notation asks a time-stamping authority"), HashAlgorithm: crypto.SHA256})
 	if err != nil {
@@ -90,9 +90,9 @@ func (t *TSA) probe(ctx context.Context) error {
 	return err
 }
 
-// ready waits as long as the authority throttles or does not answer: a signature that is made meanwhile
-// might never get its timestamp, and the key operation would be lost. One or another that waits asks now
-// and then for a timestamp of no signature, whether that has ended.
+// ready waits while the authority throttles or does not answer: a signature made meanwhile might never get its
+// timestamp, and the key operation would be lost. Now and then one of the waiters requests a timestamp of no
+// signature, to see whether that has ended.
 func (t *TSA) ready(ctx context.Context) error {
 	for began := time.Now(); t.pace.closed(); {
 		if time.Since(began) >= t.patience {
@@ -111,7 +111,7 @@ func (t *TSA) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// noted tells the pace how a request ended. It returns the error.
+// noted records in the pace how a request ended, and returns the error.
 func (t *TSA) noted(err error) error {
 	switch {
 	case err == nil:
@@ -122,7 +122,7 @@ func (t *TSA) noted(err error) error {
 	return err
 }
 
-// passes reports whether an authority that has failed so may be asked again.
+// passes reports whether to ask the authority again after this error.
 func passes(err error) bool {
 	class := failure.Of(err)
 	return class == failure.Transient || class == failure.Throttled
@@ -142,8 +142,7 @@ func readRoot(file string) (*x509.Certificate, error) {
 	return certs[0], nil
 }
 
-// stamp asks for one timestamp and returns it if everything about it is right. Errors are
-// an [*Error] or ctx's.
+// stamp asks for one timestamp and returns it if everything in it is right. Errors are an [*Error] or ctx's.
 func (t *TSA) stamp(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
 	limited, cancel := context.WithTimeout(ctx, tsaPatience)
 	defer cancel()
@@ -167,7 +166,7 @@ func (t *TSA) stamp(ctx context.Context, request *tspclient.Request) (*tspclient
 	return nil, e
 }
 
-// ask sends a request. tspclient's own client makes text of what went wrong.
+// ask sends a request. tspclient's own client reduces errors to text.
 //
 // SPEC (RFC 3161, 3.4): media types of query and reply.
 func (t *TSA) ask(ctx context.Context, request *tspclient.Request) (*tspclient.Response, error) {
@@ -228,8 +227,8 @@ func statusClass(status int) (failure.Class, bool) {
 	return failure.Denied, true
 }
 
-// check returns an error unless the response is a timestamp of what was asked for, by the
-// authority that the root stands for.
+// check returns an error unless the response is a timestamp of what was requested, by the authority with the
+// configured root.
 func (t *TSA) check(ctx context.Context, request *tspclient.Request, response *tspclient.Response) error {
 	if err := response.Status.Err(); err != nil {
 		class := failure.Denied
@@ -257,20 +256,19 @@ func (t *TSA) check(ctx context.Context, request *tspclient.Request, response *t
 	return t.revoked.check(ctx, chain)
 }
 
-// stamping is the authority as one signature sees it: notation-go makes text of what goes
-// wrong, so the cause is kept.
+// stamping is the authority for a single signature: notation-go reduces errors to text, so stamping keeps the cause.
 type stamping struct {
 	tsa   *TSA
 	cause error
 }
 
-// stampPatience is how long a signature that is made waits for its timestamp, and one that is to be made
-// for the authority.
+// stampPatience is how long a finished signature waits for its timestamp, and how long a new one waits for the
+// authority.
 const stampPatience = 10 * time.Minute
 
-// Timestamp implements tspclient.Timestamper. What may pass is tried again here, for minutes if it
-// must be: to repeat the whole signature would spend another key operation. After that the error is
-// permanent, so that nobody does within this run.
+// Timestamp implements tspclient.Timestamper. It retries errors that may pass, if necessary for minutes: repeating
+// the whole signature would spend another key operation. After that the error is permanent, so that nobody retries
+// within this run.
 func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (response *tspclient.Response, err error) {
 	for began := time.Now(); ; {
 		if s.cause = s.tsa.pace.enter(ctx); s.cause != nil {
@@ -290,9 +288,8 @@ func (s *stamping) Timestamp(ctx context.Context, request *tspclient.Request) (r
 	}
 }
 
-// stampedAt is the time in an envelope's countersignature, at its latest, or the zero
-// time. Whoever signed it is not looked at: that is the verifier's work, by the trust
-// policy.
+// stampedAt returns the latest possible time in an envelope's countersignature, or the zero time. It does not check
+// who signed that: the verifier does, by the trust policy.
 func stampedAt(token, signature []byte) time.Time {
 	if len(token) == 0 {
 		return time.Time{}

@@ -25,20 +25,19 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Verifier judges signatures as notation verify does, by a trust policy and notation's
-// trust store. It is the one judge of envelopes in this program. Nothing that a signature says
-// decides what runs or where requests go: a verification plugin runs only if it was configured,
-// and only for a signature whose chain is anchored in the trust store of the matching statement;
-// for such a chain alone is revocation asked for. docs/adr/0001 has the differences from
-// notation verify. It is safe for concurrent use.
+// Verifier judges signatures as notation verify does, by a trust policy and notation's trust store. It is the only
+// judge of envelopes in this program. Nothing that a signature says decides what runs or where requests go. A
+// verification plugin runs only if it is configured, and only for a signature whose chain is anchored in the trust
+// store of the matching statement. Revocation is checked only for such a chain. docs/adr/0001 has the differences
+// from notation verify. It is safe for concurrent use.
 type Verifier struct {
 	doc   *statements
 	store *trustStore
 	judge judge // notation-go's verifier
 }
 
-// statements are those of a trust policy. To find the one of a repository notation-go compiles patterns each
-// time, and there is an image after the other of the same few repositories. It is safe for concurrent use.
+// statements are the statements of a trust policy. To find a repository's, notation-go compiles patterns each time,
+// while one image after the other is in the same few repositories. It is safe for concurrent use.
 type statements struct {
 	*trustpolicy.Document
 	mu    sync.Mutex
@@ -46,15 +45,15 @@ type statements struct {
 }
 
 type statement struct {
-	*trustpolicy.TrustPolicy // nobody changes it
+	*trustpolicy.TrustPolicy // never changed
 	err                      error
 }
 
-const maxStatements = 64 // repositories whose statement is remembered
+const maxStatements = 64 // repositories whose statement is kept
 
 // of returns the statement that applies to a reference (host/repository@digest).
 func (s *statements) of(reference string) (*trustpolicy.TrustPolicy, error) {
-	repository := reference[:max(strings.LastIndex(reference, "@"), 0)] // without one it is an error
+	repository := reference[:max(strings.LastIndex(reference, "@"), 0)] // without a digest it is an error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.known[repository]
@@ -68,20 +67,20 @@ func (s *statements) of(reference string) (*trustpolicy.TrustPolicy, error) {
 	return known.TrustPolicy, known.err
 }
 
-// VerifierOptions say by what a [Verifier] judges. The zero value is usable: notation's own trust
-// policy, no plugins, and nobody is asked for revocation.
+// VerifierOptions say how a [Verifier] judges. The zero value is usable: notation's own trust policy, no plugins, and
+// no revocation checks.
 type VerifierOptions struct {
 	Policy  string               // file with the trust policy; empty: notation's trustpolicy.json
 	Plugins []VerificationPlugin // that signatures may name
-	// Client, of the one HTTP stack, asks whether certificates were revoked. Nil: nobody is
-	// asked, and what would have to be asked for stays unknown.
+	// Client, on the one HTTP stack, checks revocation. Nil: nobody is asked, and the revocation of certificates that
+	// name a server stays unknown.
 	Client *http.Client
 }
 
-// errSkip is said of a trust policy that asks for no verification.
+// errSkip is for a trust policy that skips verification.
 var errSkip = errors.New("the trust policy says skip: nothing is verified")
 
-// errNoStatement takes the place of notation's own error, which is long and ends with a URL.
+// errNoStatement replaces notation's own error, which is long and ends with a URL.
 var errNoStatement = errors.New("no statement of the trust policy covers this repository: dct2notation policy notation writes one")
 
 type judge interface {
@@ -89,25 +88,25 @@ type judge interface {
 	SkipVerify(context.Context, notationgo.VerifierVerifyOptions) (bool, *trustpolicy.VerificationLevel, error)
 }
 
-// Verdict is what became of one signature.
+// Verdict is the result for one signature.
 type Verdict struct {
 	Trusted  bool              // the trust policy lets it pass
-	Doubt    Doubt             // what a strict policy holds against it, whatever the level of this one
+	Doubt    Doubt             // what a strict policy holds against it, whatever this policy's level
 	Reason   string            // why not, or what a lenient policy let pass; safe to show
-	Leaf     string            // thumbprint, where the envelope could be read
-	NotAfter time.Time         // until when it verifies, where the envelope is intact: see [VerifiesUntil]
-	SignedAt time.Time         // where the envelope is intact: see [Contents.SignedAt]
-	Metadata map[string]string // signed user metadata, where the envelope is intact
+	Leaf     string            // thumbprint, if the envelope could be read
+	NotAfter time.Time         // until when it verifies, if the envelope is intact: see [VerifiesUntil]
+	SignedAt time.Time         // if the envelope is intact: see [Contents.SignedAt]
+	Metadata map[string]string // signed user metadata, if the envelope is intact
 }
 
-// Doubt is the worst that is held against a signature.
+// Doubt is the worst thing held against a signature.
 type Doubt string
 
-// The doubts, worst first. NoDoubt is said of signatures that a strict policy lets pass.
+// The doubts, worst first. NoDoubt is for signatures that a strict policy accepts.
 const (
-	Unproven Doubt = "unproven" // not from whom the policy trusts, not of this image, revoked
-	Dated    Doubt = "dated"    // good but for a date
-	Unsure   Doubt = "unsure"   // whether a certificate is trusted or was revoked could not be found out
+	Unproven Doubt = "unproven" // not from a trusted signer, not for this image, or revoked
+	Dated    Doubt = "dated"    // good except for a date
+	Unsure   Doubt = "unsure"   // it could not be found out whether a certificate is trusted or was revoked
 	NoDoubt  Doubt = ""
 )
 
@@ -117,8 +116,8 @@ func (d Doubt) worse(other Doubt) bool {
 	return order[d] > order[other]
 }
 
-// Better reports whether the signature is held less against than another, or as little and
-// trusted where the other is not.
+// Better reports whether less is held against the signature than against another, or equally little and only this one
+// is trusted.
 func (v Verdict) Better(other Verdict) bool {
 	if v.Doubt == other.Doubt {
 		return v.Trusted && !other.Trusted
@@ -126,12 +125,11 @@ func (v Verdict) Better(other Verdict) bool {
 	return other.Doubt.worse(v.Doubt)
 }
 
-// Strict reports whether the signature is trusted with no leniency at all, whatever the
-// level of the policy.
+// Strict reports whether the signature is trusted without any leniency, whatever the policy's level.
 func (v Verdict) Strict() bool { return v.Trusted && v.Doubt == NoDoubt }
 
-// OpenVerifier reads a trust policy. Plugins are looked for when a signature names them: one
-// that is not installed leaves its signatures unknown, and the others as they are.
+// OpenVerifier reads a trust policy. Plugins are looked for when a signature names them: a missing one leaves only
+// its signatures unknown.
 func OpenVerifier(o VerifierOptions) (*Verifier, error) {
 	plugins, err := newPluginManager(o.Plugins)
 	if err != nil {
@@ -152,7 +150,7 @@ func OpenVerifier(o VerifierOptions) (*Verifier, error) {
 	return v, nil
 }
 
-// newVerifier holds notation-go's verifier.
+// newVerifier wraps notation-go's verifier.
 func newVerifier(doc *trustpolicy.Document, store truststore.X509TrustStore, plugins pluginManager, validators verifier.VerifierOptions) (*Verifier, error) {
 	once := &trustStore{store: store}
 	v, err := verifier.NewWithOptions(doc, once, plugins, validators)
@@ -166,7 +164,7 @@ func newVerifier(doc *trustpolicy.Document, store truststore.X509TrustStore, plu
 	return &Verifier{doc: &statements{Document: doc}, store: once, judge: j}, nil
 }
 
-// ErrNoTrustPolicy is returned where there is no trust policy.
+// ErrNoTrustPolicy is returned if there is no trust policy.
 var ErrNoTrustPolicy = errors.New("reading the trust policy")
 
 func readTrustPolicy(file string) (*trustpolicy.Document, error) {
@@ -190,19 +188,18 @@ func readTrustPolicy(file string) (*trustpolicy.Document, error) {
 	return doc, nil
 }
 
-// Notation returns notation-go's verifier as it is held here, to be handed to notation-go's
-// Verify: what it says of one signature is what [Verifier.Verify] says.
+// Notation returns this verifier for notation-go's Verify: its result for one signature is that of [Verifier.Verify].
 func (v *Verifier) Notation() notationgo.Verifier { return held{v} }
 
 type held struct{ *Verifier }
 
-// Verify is notation-go's Verifier's.
+// Verify implements notation-go's Verifier.
 func (h held) Verify(ctx context.Context, subject ocispec.Descriptor, blob []byte, o notationgo.VerifierVerifyOptions) (*notationgo.VerificationOutcome, error) {
 	ctx, _ = gather(ctx, h.doc, h.store, o.ArtifactReference, o.SignatureMediaType, blob)
 	return h.judge.Verify(ctx, subject, blob, o)
 }
 
-// SkipVerify is for notation-go's Verify, which asks for it.
+// SkipVerify is called by notation-go's Verify.
 func (h held) SkipVerify(ctx context.Context, o notationgo.VerifierVerifyOptions) (bool, *trustpolicy.VerificationLevel, error) {
 	return h.judge.SkipVerify(ctx, o)
 }
@@ -215,7 +212,7 @@ type Statement struct {
 	Identities []string `json:"trusted_identities,omitempty"`
 }
 
-// Statement returns the one that judges a reference (host/repository@digest). An error says that none does.
+// Statement returns the statement that applies to a reference (host/repository@digest). An error says that none does.
 func (v *Verifier) Statement(reference string) (Statement, error) {
 	p, err := v.doc.of(reference)
 	if err != nil {
@@ -224,8 +221,7 @@ func (v *Verifier) Statement(reference string) (Statement, error) {
 	return Statement{p.Name, p.SignatureVerification.VerificationLevel, p.TrustStores, p.TrustedIdentities}, nil
 }
 
-// Applicable returns an error unless the policy asks for the verification of a reference
-// (host/repository@digest).
+// Applicable returns an error unless the policy requires verification of a reference (host/repository@digest).
 func (v *Verifier) Applicable(_ context.Context, reference string) error {
 	p, err := v.doc.of(reference)
 	if err != nil {
@@ -238,8 +234,8 @@ func (v *Verifier) Applicable(_ context.Context, reference string) error {
 	return err
 }
 
-// Verify judges one signature of the subject. The error is ctx's; all that is wrong with
-// the signature is in the verdict.
+// Verify judges one signature of the subject. The error is ctx's; everything wrong with the signature is in the
+// verdict.
 func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec.Descriptor, mediaType string, blob []byte) (Verdict, error) {
 	if err := v.Applicable(ctx, reference); err != nil {
 		return Verdict{Doubt: Unproven, Reason: safetext.Safe(err.Error(), 300)}, ctx.Err()
@@ -255,7 +251,7 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	}
 	var intact *signature.EnvelopeContent
 	if outcome != nil {
-		intact = outcome.EnvelopeContent // nil unless notation-go found it intact
+		intact = outcome.EnvelopeContent // nil unless notation-go found the envelope intact
 	}
 	found.look(with, intact)
 	sameTarget := verdict.fill(found.content, subject)
@@ -285,7 +281,7 @@ func (v *Verifier) Verify(ctx context.Context, reference string, subject ocispec
 	return verdict, nil
 }
 
-// fill sets what an intact envelope says, and reports whether it is over the subject.
+// fill sets what an intact envelope says, and reports whether it signs the subject.
 func (v *Verdict) fill(intact *signature.EnvelopeContent, subject ocispec.Descriptor) (sameTarget bool) {
 	if intact == nil {
 		return false

@@ -20,20 +20,20 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// VerificationPlugin is a plugin that signatures may name for their verification. It runs as a
-// signing plugin does: see [Key].
+// VerificationPlugin is a plugin that signatures may name for their verification. It runs like a signing plugin: see
+// [Key].
 type VerificationPlugin struct {
 	Name    string
-	Path    string            // of its file; empty: where notation keeps it
-	SHA256  string            // of its file, in hex; empty: any
+	Path    string            // path of its file; empty: notation's place
+	SHA256  string            // SHA-256 of its file, in hex; empty: any
 	Config  map[string]string // as for notation verify --plugin-config
 	Env     []string          // more environment variables that it may see
-	Timeout time.Duration     // of one call; 0: a minute
+	Timeout time.Duration     // for one call; 0: a minute
 }
 
-// pluginManager has the plugins that were configured, by name, and no others: who signs names a
-// plugin, and who verifies decides which programs run. It takes the place of notation-go's, which
-// starts whatever file the name leads to, before it is known whose signature it is.
+// pluginManager has only the configured plugins, by name: the signer names a plugin, but the verifier decides which
+// programs run. It replaces notation-go's, which starts whatever file the name leads to, before it is known who
+// signed.
 type pluginManager map[string]plugin.Plugin
 
 type verificationPlugin struct {
@@ -63,9 +63,9 @@ var (
 	errNotConfigured = errors.New("no such plugin is configured")
 )
 
-// ExaminePlugins finds, checks and starts each plugin, as the verification of a signature that
-// names it would, and tells what it is or why it cannot be used. It stops when ctx is done. The
-// error is one of the configuration.
+// ExaminePlugins finds, checks and starts each plugin, as the verification of a signature that names it would. It
+// reports through tell what the plugin is or why it cannot be used. It stops when ctx is done. Its error is about the
+// configuration.
 func ExaminePlugins(ctx context.Context, configured []VerificationPlugin, tell func(name, found string, err error)) error {
 	m, err := newPluginManager(configured)
 	if err != nil {
@@ -85,7 +85,7 @@ func ExaminePlugins(ctx context.Context, configured []VerificationPlugin, tell f
 	return nil
 }
 
-// Get is notation-go's plugin.Manager's. It starts nothing.
+// Get implements notation-go's plugin.Manager. It starts nothing.
 func (m pluginManager) Get(ctx context.Context, name string) (plugin.Plugin, error) {
 	e := evidenceOf(ctx)
 	if e == nil {
@@ -102,17 +102,17 @@ func (m pluginManager) Get(ctx context.Context, name string) (plugin.Plugin, err
 	return p, nil
 }
 
-// List is notation-go's plugin.Manager's.
+// List implements notation-go's plugin.Manager.
 func (m pluginManager) List(context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(m)), nil
 }
 
-// GetMetadata asks the plugin what it is, once, with its own configuration.
+// GetMetadata asks once for the plugin's metadata, with its own configuration.
 func (p *verificationPlugin) GetMetadata(ctx context.Context, _ *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
 	return p.pluginClient.GetMetadata(ctx, &plugin.GetMetadataRequest{PluginConfig: p.config})
 }
 
-// VerifySignature has the plugin verify what notation-go leaves to it, and notes what it said of revocation.
+// VerifySignature lets the plugin verify what notation-go leaves to it, and records what it said about revocation.
 func (p *verificationPlugin) VerifySignature(ctx context.Context, req *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error) {
 	with := *req
 	with.PluginConfig = p.config
@@ -132,10 +132,9 @@ var (
 	errorWord    = regexp.MustCompile(`(?i)\b(error|exception|failed to|unable to|could not|cannot|can't|timed out|timeout)\b`)
 )
 
-// revocationIn is what a plugin means that lets the check of revocation fail for a reason. The protocol has
-// one answer for what was revoked and for what could not be found out, and AWS Signer's plugin gives it for
-// both. So only a reason that says it was revoked, and tells of no error, speaks against the signature. What
-// resources are called is no part of what it says.
+// revocationIn interprets the reason with which a plugin fails the revocation check. The protocol has one answer for
+// revoked and for unknown, and AWS Signer's plugin uses it for both. So only a reason that says revoked, and mentions
+// no error, counts against the signature. Names of resources in it are ignored.
 //
 // SPEC (Notary Project, plugin-extensibility, verify-signature: success and reason for each capability).
 func revocationIn(reason string) revocationresult.Result {
@@ -146,14 +145,14 @@ func revocationIn(reason string) revocationresult.Result {
 	return revocationresult.ResultUnknown
 }
 
-// pluginAnswers asks a plugin once in a while about each signature, as for certificates: many tags may be
-// of one image, and its service is asked each time. A failure to answer is not remembered. It is safe for
+// pluginAnswers asks a plugin only now and then about each signature, like about certificates: many tags may be of
+// one image, and each question is a request to its service. A failure to answer is not remembered. It is safe for
 // concurrent use.
 type pluginAnswers struct {
 	ask func(context.Context, *plugin.VerifySignatureRequest) (*plugin.VerifySignatureResponse, error)
 
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]*pluginAnswer // by all that is asked
+	known map[[sha256.Size]byte]*pluginAnswer // by the whole question
 }
 
 type pluginAnswer struct {
@@ -199,7 +198,7 @@ func (p *pluginAnswers) about(asked [sha256.Size]byte) *pluginAnswer {
 	return p.known[asked]
 }
 
-// checkPluginName refuses what cannot be the name of a plugin: it becomes part of a path.
+// checkPluginName refuses an invalid plugin name: it becomes part of a path.
 func checkPluginName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\:\x00") {
 		return failure.WithHint(failure.Permanent, fmt.Errorf("plugin %s: that is no name of a plugin", shown(name)), "a plugin's name is what notation plugin list shows; its file is named apart, as with --plugin-path")

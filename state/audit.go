@@ -30,7 +30,7 @@ func auditRecords(file io.ReaderAt, size int64) error {
 	if !f.Has(bucketMeta) {
 		return damage("bucket %s is missing; is it a ledger at all?", bucketMeta)
 	}
-	// First of all the schema: if it is newer, the rest may look wrong to us.
+	// Check the schema first: if it is newer, the rest may look wrong to us.
 	if err := auditSchema(f); err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func auditSchema(f *boltfile.File) error {
 	return err
 }
 
-// checkSchema judges the schema's record.
+// checkSchema checks the schema's record.
 func checkSchema(value []byte) error {
 	payload, err := unseal(bucketMeta, keySchema, value)
 	if err != nil {

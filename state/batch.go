@@ -6,12 +6,12 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// A batch is the writer's transaction: several changes that reach the disk
-// together, seen by each other in order. It belongs to the writer goroutine.
+// A batch is the writer's transaction: several changes that reach the disk together. Each sees the earlier ones. It
+// belongs to the writer goroutine.
 type batch struct {
 	table
 	now   time.Time
-	tally tallyRecord // as it will be at the end
+	tally tallyRecord // updated with each change
 	dirty bool
 }
 
@@ -39,7 +39,7 @@ func (b *batch) put(bucket string, key []byte, record any) error {
 	return b.tx.Bucket([]byte(bucket)).Put(key, value)
 }
 
-// putItem writes an item that was in stage before ("" if it is new).
+// putItem writes an item whose previous stage was before ("" if it is new).
 func (b *batch) putItem(i Item, before Stage) error {
 	i.Updated = b.now
 	if before != i.Stage {
@@ -55,13 +55,13 @@ func (b *batch) putEnvelope(k Key, e Envelope) error {
 	return b.put(bucketOutbox, k.bytes(), outboxRecord{stamp: stamp{outboxRecord{}.newest()}, keyRecord: recordKey(k), Envelope: e})
 }
 
-// dropEnvelope empties the item's place in the outbox, if anything is in it.
+// dropEnvelope removes the item's envelope from the outbox, if there is one.
 func (b *batch) dropEnvelope(k Key) error {
 	b.dirty = true
 	return b.tx.Bucket([]byte(bucketOutbox)).Delete(k.bytes())
 }
 
-// hasEnvelope reports whether the outbox has something for the item.
+// hasEnvelope reports whether the outbox has an envelope for the item.
 func (b *batch) hasEnvelope(k Key) bool {
 	return b.tx.Bucket([]byte(bucketOutbox)).Get(k.bytes()) != nil
 }

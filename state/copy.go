@@ -13,19 +13,18 @@ import (
 	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
-// A process that holds a ledger for days, as run --watch does, keeps it from being read. So it
-// leaves a copy beside it now and then, which is replaced as a whole and never changed.
+// A process that holds a ledger for days, as run --watch does, keeps others from reading it. So now and then it
+// leaves a copy beside the ledger. A copy is replaced as a whole and never changed.
 
-// CopyPath is where the copy of a ledger lies.
+// CopyPath returns the path of a ledger's copy.
 func CopyPath(path string) string { return path + ".copy" }
 
-// copyBatch bounds what is in memory while a copy is made, in bytes.
+// copyBatch bounds the memory for a copy, in bytes.
 const copyBatch = 4 << 20
 
-// SaveCopy leaves a copy of the ledger, as it is at one moment, at [CopyPath], for OpenCopy. It is
-// on the disk when SaveCopy returns nil; on error there is none, as the one before lacks what was
-// done since. The error is not one of the ledger, which goes on, unless the ledger could not be
-// read. Moves may go on meanwhile.
+// SaveCopy saves a copy of the ledger at one moment to [CopyPath], for OpenCopy. When it returns nil the copy is on
+// the disk. On error there is no copy, since the previous one lacks what was done since. An error does not stop the
+// ledger, unless the ledger could not be read. Moves may go on meanwhile.
 func (l *Ledger) SaveCopy() error {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
@@ -48,14 +47,14 @@ func (l *Ledger) saveCopy(to string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	// It is flushed once, at the end: until then nobody knows of it.
+	// It is flushed once, at the end: until then nobody knows the file.
 	db, err := bolt.Open(f.Name(), 0o600, &bolt.Options{Timeout: lockTimeout, NoSync: true})
 	if err != nil {
 		return err
 	}
 	err = l.guard(func() error { return l.db.View(func(tx *bolt.Tx) error { return copyAll(db, tx) }) })
 	if errors.Is(err, ErrDamaged) {
-		l.fault.set(err) // bbolt may hold locks of both
+		l.fault.set(err) // bbolt may hold both locks
 		return err
 	}
 	if err == nil {
@@ -64,7 +63,7 @@ func (l *Ledger) saveCopy(to string) error {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	// It has what was there then, and not what was moved while it was made.
+	// The copy has the state at its beginning, without moves made meanwhile.
 	if err := os.Chtimes(f.Name(), began, began); err != nil {
 		return err
 	}
@@ -74,9 +73,9 @@ func (l *Ledger) saveCopy(to string) error {
 	return durable.SyncDir(filepath.Dir(to))
 }
 
-// copyAll puts what a transaction sees into an empty database. Everything is written before it
-// returns: bbolt keeps values by reference, and their memory is the transaction's. (So bolt.Compact,
-// which commits its last part after that has ended, will not do beside a writer.)
+// copyAll copies what a transaction sees into an empty database. It writes everything before it returns, because
+// bbolt keeps references to values in the transaction's memory. (bolt.Compact commits its last part after the
+// transaction has ended, so it cannot be used beside a writer.)
 func copyAll(db *bolt.DB, from *bolt.Tx) error {
 	return from.ForEach(func(name []byte, source *bolt.Bucket) error {
 		c := source.Cursor()
@@ -102,7 +101,7 @@ func copyAll(db *bolt.DB, from *bolt.Tx) error {
 	})
 }
 
-// RemoveCopy removes the copy of a ledger, if there is one: the ledger itself can be read.
+// RemoveCopy removes the copy of a ledger, if there is one, since the ledger itself can be read again.
 func RemoveCopy(path string) error {
 	err := os.Remove(CopyPath(path))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,14 +110,14 @@ func RemoveCopy(path string) error {
 	return err
 }
 
-// OpenCopy opens the copy that SaveCopy has left of the ledger at path, for reading, and returns
-// when it was begun: what was done before is in it. It takes no lock, as a copy does not change, and checks every page as Open
-// does. Where there is no copy the error is fs.ErrNotExist.
+// OpenCopy opens for reading the copy that SaveCopy left of the ledger at path. It returns when the copy was begun:
+// it contains everything done before. OpenCopy takes no lock, as a copy does not change, and checks every page as
+// Open does. If there is no copy the error is fs.ErrNotExist.
 func OpenCopy(path string, o Options) (_ *Ledger, made time.Time, err error) {
 	o.ReadOnly, o.copied = true, true
 	l, err := Open(CopyPath(path), o)
 	if errors.Is(err, ErrReplaced) {
-		l, err = Open(CopyPath(path), o) // by the next one, while it was opened
+		l, err = Open(CopyPath(path), o) // replaced by the next copy while it was opened
 	}
 	if err != nil {
 		return nil, time.Time{}, err

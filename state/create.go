@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
-// prepare sees to it that there is a ledger to open.
+// prepare makes sure that there is a ledger to open.
 func prepare(path string, o Options) error {
 	dir := filepath.Dir(path)
 	if o.ReadOnly {
@@ -33,8 +33,7 @@ func prepare(path string, o Options) error {
 	return err
 }
 
-// local returns an error if the directory lies on a network file system, unless that is
-// allowed.
+// local returns an error if the directory is on a network file system, unless that is allowed.
 func local(dir string, o Options) error {
 	if name, bad := networkFS(dir); bad && !o.AllowNetworkFS {
 		return fmt.Errorf("%w (%s)\nhint: put it on a local disk", ErrNetworkFS, name)
@@ -42,9 +41,8 @@ func local(dir string, o Options) error {
 	return nil
 }
 
-// create makes an empty ledger. It appears at path complete or not at all: a
-// power loss while bbolt writes its first pages would leave a file that cannot
-// be opened. If another process creates one at the same moment, that one stays.
+// create makes an empty ledger. The file appears complete or not at all: a power loss while bbolt writes its first
+// pages would leave a file that cannot be opened. If another process creates one at the same moment, that one stays.
 func create(path string, o Options) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
@@ -64,7 +62,7 @@ func create(path string, o Options) error {
 	return nil
 }
 
-// fill makes a ledger of an empty file.
+// fill makes an empty file a ledger.
 func fill(path, tool string, now time.Time) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
 	if err != nil {
@@ -95,7 +93,7 @@ func fill(path, tool string, now time.Time) error {
 	return db.Close()
 }
 
-// recordTool records which program writes from now on, if it is another one.
+// recordTool records the program that writes from now on, if it has changed.
 func (l *Ledger) recordTool(tool string) error {
 	return l.do(func(b *batch) error {
 		var origin originRecord
@@ -111,7 +109,7 @@ func (l *Ledger) recordTool(tool string) error {
 	})
 }
 
-// newerSchema says what to do about a file from the future.
+// newerSchema says what to do about a file of a newer version.
 func newerSchema(n uint32) error {
 	return fmt.Errorf("%w: schema %d, this version knows %d\nhint: use the version that wrote it", ErrNewerSchema, n, schemaVersion)
 }

@@ -2,20 +2,19 @@ package state
 
 import "fmt"
 
-// An Envelope is a signature as it will lie in the registry, kept in the
-// outbox until the registry shows it.
+// An Envelope is a signature in its final bytes, kept in the outbox until the registry shows it.
 type Envelope struct {
 	MediaType      string            `json:"media_type"`
 	Blob           []byte            `json:"blob"`
-	Manifest       []byte            `json:"manifest,omitempty"` // packed, so that no later version packs it differently
+	Manifest       []byte            `json:"manifest,omitempty"` // already packed, so that a later version cannot pack it differently
 	ManifestDigest string            `json:"manifest_digest"`
 	LeafThumbprint string            `json:"leaf_thumbprint"` // of the certificate that signed
 	Metadata       map[string]string `json:"metadata,omitempty"`
 	SignedBy       SignedBy          `json:"signed_by,omitzero"` // zero: made by a version that did not record it
-	Beside         bool              `json:"beside,omitempty"`   // made on purpose beside a signature of ours that was found
+	Beside         bool              `json:"beside,omitempty"`   // deliberately made in addition to a signature of ours
 }
 
-// Limits of notation-go: what is larger could never be verified.
+// Limits of notation-go: anything larger could never be verified.
 const (
 	maxBlob     = 32 << 20
 	maxManifest = 4 << 20

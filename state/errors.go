@@ -26,17 +26,16 @@ var (
 	// written the file. It has not been changed.
 	ErrNewerSchema = errors.New("ledger written by a newer version")
 
-	// ErrFingerprint is returned by Bind when the run is configured otherwise
-	// than the run that made the ledger. The error is a *FingerprintError.
+	// ErrFingerprint is returned by Bind when the run is configured differently from the run that made the ledger.
+	// The error is a *FingerprintError.
 	ErrFingerprint = errors.New("ledger belongs to another configuration")
 
-	// ErrNetworkFS is returned by Open when the ledger would lie on a network
-	// file system, where locks and flushes cannot be relied on.
+	// ErrNetworkFS is returned by Open when the ledger would be on a network file system, where locks and flushes are
+	// unreliable.
 	ErrNetworkFS = errors.New("ledger on a network file system")
 
-	// ErrReplaced is returned when the file was moved, removed or replaced
-	// while it was open. What was acknowledged before is in the file that was
-	// there before.
+	// ErrReplaced is returned when the file was moved, removed or replaced while it was open. Earlier acknowledged
+	// changes are in the original file.
 	ErrReplaced = errors.New("ledger file moved or replaced while in use")
 
 	// ErrClosed is returned by every method after Close.
@@ -45,7 +44,7 @@ var (
 
 const rebuildHint = "hint: move the file away and run again; the ledger is rebuilt from trust data and what the registry shows"
 
-// damage is an error for content that cannot be what the ledger wrote.
+// damage returns an error for content that the ledger cannot have written.
 func damage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }
@@ -77,8 +76,8 @@ func (e *LockedError) Error() string {
 // Is makes errors.Is(err, ErrLocked) true.
 func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
-// A StaleError says in which stage the item was found instead of those the
-// move starts from. Found is "" when the ledger does not know the item.
+// A StaleError says in which stage the item is, instead of one that the move starts from. Found is "" if the ledger
+// does not know the item.
 type StaleError struct {
 	Move     string
 	Key      Key

@@ -11,7 +11,7 @@ import (
 // An EventKind says what happened.
 type EventKind string
 
-// What leaves an event. Planning does not: it can be repeated from trust data.
+// The events. Planning leaves none: it can be repeated from trust data.
 const (
 	EventSigned    EventKind = "signed"
 	EventPushed    EventKind = "pushed"
@@ -20,28 +20,28 @@ const (
 	EventDiscarded EventKind = "discarded" // an envelope was thrown away
 	EventSkipped   EventKind = "skipped"
 	EventFailed    EventKind = "failed"
-	EventUndone    EventKind = "undone"  // a signature is gone from the registry, because that was asked for
-	EventRebound   EventKind = "rebound" // the ledger was given another configuration
-	EventTOFU      EventKind = "tofu"    // a root was trusted at first sight
+	EventUndone    EventKind = "undone"  // a signature was removed from the registry on request
+	EventRebound   EventKind = "rebound" // the ledger was bound to another configuration
+	EventTOFU      EventKind = "tofu"    // a root was trusted on first use
 
-	EventRenewed      EventKind = "renewed"       // a key signs by another certificate of its identity
+	EventRenewed      EventKind = "renewed"       // a key signs with another certificate of its identity
 	EventRootReplaced EventKind = "root-replaced" // another root was accepted in place of the trusted one
 )
 
-// An Event is a line in the ledger's history, written in the same transaction
-// as what it tells. Events are never changed or removed.
+// An Event is a line in the ledger's history, written in the same transaction as the change it describes. Events are
+// never changed or removed.
 type Event struct {
 	Seq            uint64 // 1, 2, 3, ...
 	Time           time.Time
 	Kind           EventKind
 	Item           Key // zero for EventRebound, EventTOFU, EventRenewed and EventRootReplaced
 	GUN            string
-	Signature      string // digest of the signature's manifest, as the item had it afterwards; of EventUndone the one that is gone
+	Signature      string // digest of the signature's manifest, the item's afterwards; for EventUndone, the removed one
 	LeafThumbprint string // for EventSigned
 	Class          string
 	Reason         string
-	Chain          [][]byte // of EventRenewed: DER, leaf first
-	Previous       string   // sha256 (hex) of the event before, "" for the first
+	Chain          [][]byte // for EventRenewed: DER, leaf first
+	Previous       string   // sha256 (hex) of the previous event, "" for the first
 }
 
 // log appends an event to the chain.
@@ -61,7 +61,7 @@ func (b *batch) log(e Event) error {
 		return err
 	}
 	bucket := b.tx.Bucket([]byte(bucketEvents))
-	// Events only ever come at the end, so pages need no room for later.
+	// Events are only appended, so pages need no free space.
 	bucket.FillPercent = 0.95
 	if err := bucket.Put(key, value); err != nil {
 		return err
@@ -71,7 +71,7 @@ func (b *batch) log(e Event) error {
 	return nil
 }
 
-// digest is the link of the chain: over the whole value, checksum included.
+// digest links the chain: it covers the whole value, checksum included.
 func digest(value []byte) string {
 	sum := sha256.Sum256(value)
 	return hex.EncodeToString(sum[:])
@@ -129,10 +129,9 @@ func (r eventRecord) event() Event {
 	return e
 }
 
-// VerifyEvents checks that no event was changed, removed or added other than by
-// a ledger: the numbers have no gap, each event names the one before by its
-// hash, and the last one is the one on record. The error is ErrDamaged.
-// Moves may go on meanwhile.
+// VerifyEvents checks that no event was changed, removed or added other than by a ledger: the numbers have no gap,
+// each event names the hash of the previous one, and the last one is the recorded one. The error is ErrDamaged. Moves
+// may go on meanwhile.
 func (l *Ledger) VerifyEvents() error {
 	var seq uint64
 	var last string

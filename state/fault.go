@@ -2,9 +2,8 @@ package state
 
 import "sync"
 
-// A fault is the error that has stopped a ledger. The first one stays: after a
-// failed flush nobody knows what the disk has, and trying again would only
-// pretend to. Safe for concurrent use.
+// A fault is the error that has stopped a ledger. The first one stays: after a failed flush nobody knows what is on
+// the disk, and a retry would not change that. It is safe for concurrent use.
 type fault struct {
 	mu    sync.Mutex
 	err   error
@@ -17,7 +16,7 @@ func (f *fault) get() error {
 	return f.err
 }
 
-// set records err unless there is one already, and returns the one that stays.
+// set records err unless there is an earlier error, and returns the recorded one.
 func (f *fault) set(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -27,7 +26,7 @@ func (f *fault) set(err error) error {
 	return f.err
 }
 
-// panicking records that bbolt was left in the middle of something.
+// panicking records that bbolt was interrupted in an unknown state.
 func (f *fault) panicking() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

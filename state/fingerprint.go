@@ -7,47 +7,47 @@ import (
 	"strings"
 )
 
-// A Fingerprint is the configuration that a ledger belongs to: servers, pins and keys, and which identities
-// were accepted for each key. It has no secrets: the ledger is not encrypted. A nil Fingerprint is that of a
-// ledger that no run was bound to.
+// A Fingerprint is the configuration that a ledger belongs to: servers, pins and keys, and which identities were
+// accepted for each key. It has no secrets, since the ledger is not encrypted. It is nil for a ledger that is not
+// bound yet.
 //
-// The ledger has it as named fields, of the version that its record carries. Each field is compared by
-// itself: what is new is no other configuration, and what is missing stays as it was. This file alone knows
-// the names; fields of other names are kept and compared like the rest.
+// The ledger stores it as named fields, in the version of its record. Each field is compared separately: a new field
+// does not make it another configuration, and a missing one stays as it was. Only this file knows the names. Fields
+// of other names are kept and compared like the rest.
 type Fingerprint struct {
-	// Keys lists all keys with their roles and repositories, in one field: another key in place of this one
-	// is another configuration.
+	// Keys lists all keys with their roles and repositories, in one field: replacing a key makes another
+	// configuration.
 	Keys    string
 	Signers map[string]Signer // by KeyID
 
 	Pins          map[string][]string // ids of root keys, by repository or pattern
-	RootKeys      map[string][]string // as Pins, pinned as bare keys
+	RootKeys      map[string][]string // like Pins, but pinned as bare keys
 	Authorities   map[string]string   // thumbprints of pinned authorities, by prefix
 	NotaryServers map[string]string   // URLs, by registry host
 
-	Shard string // "I/N": the part of the repositories that the ledger is of; empty: all
+	Shard string // "I/N": the ledger's part of the repositories; empty: all
 
 	other fields
 }
 
-// A Signer is what the ledger keeps of a key.
+// A Signer is what the ledger stores about a key.
 type Signer struct {
 	Identity string   // whose signatures are the key's
-	Earlier  []string // identities that were accepted before, oldest first; kept by Bind
+	Earlier  []string // identities accepted before, oldest first; kept by Bind
 	Chain    [][]byte // DER, leaf first
-	Renews   bool     // the identity outlives the chain, so that another chain is no other configuration
+	Renews   bool     // the identity outlives the chain, so a new chain is the same configuration
 	TSA      string   // URL of the time-stamping authority; stays once it is known
 }
 
-// KeyID names a key in a fingerprint, by its name and where it is.
+// KeyID names a key in a fingerprint, by its name and location.
 func KeyID(name string, where ...string) string {
 	return strings.Join(append([]string{name}, where...), " ")
 }
 
-// hasName reports whether a KeyID is of a key of that name. A name may have spaces of its own.
+// hasName reports whether a KeyID is for a key of that name. A name may contain spaces.
 func hasName(id, name string) bool { return strings.HasPrefix(id, name+" ") }
 
-// Named returns the signers of that name, in the order of their ids: a key that was moved is there twice.
+// Named returns the signers of that name, in the order of their ids: a moved key appears twice.
 func (f *Fingerprint) Named(name string) (all []Signer) {
 	if f == nil {
 		return nil
@@ -60,8 +60,8 @@ func (f *Fingerprint) Named(name string) (all []Signer) {
 	return all
 }
 
-// Pin returns what a field that a *FingerprintError names pins, and to which ids of root keys; an empty name
-// if the field is no pin of a root.
+// Pin returns what a field of a *FingerprintError pins, and the ids of root keys it is pinned to. The name is empty
+// if the field is not a root pin.
 func (f *Fingerprint) Pin(field string) (name string, ids []string) {
 	if name, ok := strings.CutPrefix(field, fieldPin); ok {
 		return name, f.Pins[name]
@@ -72,8 +72,7 @@ func (f *Fingerprint) Pin(field string) (name string, ids []string) {
 	return "", nil
 }
 
-// Check returns the *FingerprintError that a ledger bound to f would have for another
-// configuration, or nil.
+// Check returns the *FingerprintError, or nil, for binding a ledger with fingerprint f to another configuration.
 func (f *Fingerprint) Check(other *Fingerprint) error {
 	if changed := other.fields().differences(f.fields()); len(changed) > 0 {
 		return &FingerprintError{Fields: changed}
@@ -81,11 +80,10 @@ func (f *Fingerprint) Check(other *Fingerprint) error {
 	return nil
 }
 
-// Bind ties the ledger to a configuration. A field that was stored with another value is
-// a *FingerprintError, unless force is given: then the new value replaces it and an event
-// is left. A field that is new is stored beside the others, since a further repository or
-// pin is no other configuration; one that is missing stays as it was. A ledger that has nothing yet, as after
-// a first run with a wrong address, is bound anew.
+// Bind ties the ledger to a configuration. A field that differs from the stored value is a *FingerprintError, unless
+// force is given: then the new value replaces it and an event is recorded. A new field is stored beside the others,
+// since a further repository or pin is no other configuration. A missing field stays as it was. A ledger that is
+// still empty, as after a first run with a wrong address, can be bound again.
 func (l *Ledger) Bind(f *Fingerprint, force bool) error {
 	run := f.fields() // the caller may go on using its value while the writer reads
 	return l.do(func(b *batch) error {
@@ -119,7 +117,7 @@ func (l *Ledger) Bind(f *Fingerprint, force bool) error {
 	})
 }
 
-// unused reports whether nothing in the ledger rests on its configuration.
+// unused reports whether nothing in the ledger depends on its configuration.
 func (b *batch) unused() bool {
 	for _, name := range []string{bucketItems, bucketRepositories} {
 		if key, _ := b.tx.Bucket([]byte(name)).Cursor().First(); key != nil {
@@ -129,8 +127,8 @@ func (b *batch) unused() bool {
 	return b.tally.Events == 0
 }
 
-// Renewed keeps the chain by which a key signs now, where its identity renews it, and leaves an event. id is
-// a KeyID of the fingerprint that the ledger is bound to.
+// Renewed stores the chain with which a key signs now, if its identity renews it, and records an event. id is a KeyID
+// of the ledger's fingerprint.
 func (l *Ledger) Renewed(id string, chain [][]byte) error {
 	return l.do(func(b *batch) error {
 		stored, _, err := b.fingerprint()
@@ -149,7 +147,7 @@ func (l *Ledger) Renewed(id string, chain [][]byte) error {
 	})
 }
 
-// logRenewals leaves an event for each chain that has taken the place of another of the same identity.
+// logRenewals records an event for each chain that replaced another of the same identity.
 func (b *batch) logRenewals(was, now fields) error {
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		id, ok := strings.CutPrefix(name, fieldLastChain)
@@ -164,8 +162,7 @@ func (b *batch) logRenewals(was, now fields) error {
 	return nil
 }
 
-// Fingerprint returns the configuration that the ledger is tied to, nil if it has not
-// been bound yet.
+// Fingerprint returns the configuration that the ledger is tied to, or nil if it is not bound yet.
 func (l *Ledger) Fingerprint() (*Fingerprint, error) {
 	var stored fields
 	err := l.view(func(t *table) (err error) {
@@ -180,16 +177,16 @@ func (l *Ledger) Fingerprint() (*Fingerprint, error) {
 	return stored.typed(), nil
 }
 
-// fields are a fingerprint as the ledger has it.
+// fields is a fingerprint as the ledger stores it.
 type fields map[string]string
 
-// Names of fields, or what they begin with: what the field is of comes behind it.
+// Names of fields, or prefixes that what the field is about follows.
 const (
 	fieldKeys          = "keys"
 	fieldIdentity      = "identity of "
 	fieldEarlier       = "earlier identities of "
 	fieldChain         = "chain of "
-	fieldLastChain     = "last chain of " // of an identity that renews it: never compared
+	fieldLastChain     = "last chain of " // for an identity that renews it; never compared
 	fieldTSA           = "time-stamping authority of "
 	fieldPin           = "pin of "
 	fieldRootKeys      = "pinned root keys of "
@@ -198,10 +195,10 @@ const (
 	fieldShard         = "shard"
 )
 
-// listSeparator is between the values of a field that has several. Neither identities nor key ids have it.
+// listSeparator separates a field's values. Neither identities nor key ids contain it.
 const listSeparator = ","
 
-// fields are the value as the ledger keeps it. What is empty is not there.
+// fields returns the fingerprint as the ledger stores it. Empty values are left out.
 func (f *Fingerprint) fields() fields {
 	all := fields{}
 	if f == nil {
@@ -242,8 +239,8 @@ func (f *Fingerprint) fields() fields {
 	return all
 }
 
-// typed is the value of fields. It loses nothing: a field that the value could not give back as it is, is
-// among the others.
+// typed converts fields to a Fingerprint. It loses nothing: a field that it could not convert back unchanged goes to
+// the others.
 func (stored fields) typed() *Fingerprint {
 	f := &Fingerprint{
 		Keys: stored[fieldKeys], Shard: stored[fieldShard], Signers: map[string]Signer{}, Pins: map[string][]string{}, RootKeys: map[string][]string{},
@@ -293,7 +290,7 @@ func encodeChain(chain [][]byte) string {
 	return string(raw)
 }
 
-// decodeChain reads a chain; false: nobody can use it.
+// decodeChain decodes a chain. It returns false if the chain is unusable.
 func decodeChain(value string) (chain [][]byte, ok bool) {
 	return chain, json.Unmarshal([]byte(value), &chain) == nil
 }
@@ -304,7 +301,7 @@ func (f *Fingerprint) change(id string, change func(*Signer)) {
 	f.Signers[id] = s
 }
 
-// list are the values of a field.
+// list returns the values of a field.
 func list(value string) []string {
 	if value == "" {
 		return nil
@@ -312,8 +309,7 @@ func list(value string) []string {
 	return strings.Split(value, listSeparator)
 }
 
-// take replaces fields by those of a run. An identity that is replaced is kept among the earlier
-// ones of its key.
+// take replaces fields by those of a run. It keeps a replaced identity among the key's earlier ones.
 func (stored fields) take(run fields) {
 	for name, value := range run {
 		key, ok := strings.CutPrefix(name, fieldIdentity)
@@ -327,7 +323,7 @@ func (stored fields) take(run fields) {
 	}
 }
 
-// addEarlier notes an identity as the latest of a key's earlier ones.
+// addEarlier adds an identity as the latest of a key's earlier ones.
 func (stored fields) addEarlier(key, identity string) {
 	stored.setEarlier(key, append(stored.without(key, identity), identity))
 }
@@ -340,12 +336,12 @@ func (stored fields) setEarlier(key string, all []string) {
 	stored[fieldEarlier+key] = strings.Join(all, listSeparator)
 }
 
-// without are the earlier identities of a key but for one.
+// without returns a key's earlier identities except one.
 func (stored fields) without(key, identity string) []string {
 	return slices.DeleteFunc(list(stored[fieldEarlier+key]), func(i string) bool { return i == identity })
 }
 
-// differences names the fields that both have, with different values, sorted.
+// differences returns the sorted names of the fields that both have with different values.
 func (stored fields) differences(other fields) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(stored)) {

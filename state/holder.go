@@ -12,9 +12,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
-// The lock itself does not tell who has it, so the holder writes that into a
-// file beside the ledger. It is information for people and nothing else: it may
-// be stale after a crash, and nothing is decided by it.
+// The lock itself does not show who has it, so the holder writes that into a file beside the ledger. It only informs
+// people: it may be stale after a crash, and nothing depends on it.
 
 const maxHolder = 4096 // bytes
 
@@ -30,8 +29,7 @@ func announce(path string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	// Renamed into place, which also replaces a planted link. No flush: after
-	// a power loss nobody holds the ledger.
+	// A rename also replaces a planted link. It is not flushed: after a power loss nobody holds the ledger.
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
 	if err != nil {
 		return fmt.Errorf("announcing the holder: %w", err)
@@ -50,11 +48,11 @@ func announce(path string, now time.Time) error {
 	return nil
 }
 
-// withdraw removes what announce wrote. A left-over does no harm.
+// withdraw removes what announce wrote. A leftover file is harmless.
 func withdraw(path string) { os.Remove(holderPath(path)) }
 
-// holder reads who holds the ledger; zero if that cannot be told. Whoever can
-// write into the directory can write anything here.
+// holder returns who holds the ledger, or the zero Holder if unknown. Anyone who can write into the directory can
+// write anything here.
 func holder(path string) Holder {
 	f, err := os.OpenFile(holderPath(path), os.O_RDONLY|durable.NoFollow|durable.NoWait, 0)
 	if err != nil {
@@ -70,7 +68,7 @@ func holder(path string) Holder {
 	return h
 }
 
-// command is the program and its verb. Further arguments may be private.
+// command returns the program and its verb. Further arguments may be private.
 func command() string {
 	words := []string{filepath.Base(os.Args[0])}
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {

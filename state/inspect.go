@@ -10,9 +10,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
-// inspect opens an existing ledger file, locks it and checks all of it, before
-// bbolt sees any of it. Nothing is written. On error the file is closed. To be read only, it
-// need not be writable; what never changes need not be locked.
+// inspect opens an existing ledger file, locks it and checks all of it before bbolt sees any of it. It writes
+// nothing, and closes the file on error. fixed opens it without write permission; a copy, which never changes, needs
+// no lock.
 func inspect(path string, fixed, lock bool) (_ *os.File, _ os.FileInfo, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|durable.NoFollow, 0)
 	if err != nil && fixed {
@@ -29,13 +29,13 @@ func inspect(path string, fixed, lock bool) (_ *os.File, _ os.FileInfo, err erro
 	if _, err := identify(path, f); err != nil {
 		return nil, nil, err
 	}
-	// Only the holder of the lock sees the file at rest.
+	// Only the lock's holder sees a file that does not change.
 	if lock {
 		if err := waitLock(path, f); err != nil {
 			return nil, nil, err
 		}
 	}
-	// Again: it may have been another process's to rename until now.
+	// Check again: until now another process could have renamed it.
 	self, err := identify(path, f)
 	if err != nil {
 		return nil, nil, err
@@ -52,8 +52,8 @@ func inspect(path string, fixed, lock bool) (_ *os.File, _ os.FileInfo, err erro
 	return f, self, handOver(f)
 }
 
-// identify makes sure that f is a plain file and the one that path names: not
-// one that was renamed away between opening and locking.
+// identify makes sure that f is a plain file and the one at path, not one that was renamed between opening and
+// locking.
 func identify(path string, f *os.File) (os.FileInfo, error) {
 	self, err := f.Stat()
 	if err != nil {
@@ -76,7 +76,7 @@ func identify(path string, f *os.File) (os.FileInfo, error) {
 
 var errLink = errors.New("it is a symbolic link\nhint: name the file itself")
 
-// describeLink replaces the system's word for a refused link by ours.
+// describeLink replaces the system's word for a refused link with ours.
 func describeLink(path string, err error) error {
 	if info, e := os.Lstat(path); e == nil && info.Mode()&os.ModeSymlink != 0 {
 		return errLink
@@ -86,7 +86,7 @@ func describeLink(path string, err error) error {
 
 const lockPoll = 50 * time.Millisecond
 
-// waitLock takes the lock that bbolt uses, or returns a *LockedError.
+// waitLock waits for the lock that bbolt uses, or returns a *LockedError.
 func waitLock(path string, f *os.File) error {
 	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(lockPoll) {
 		switch got, err := durable.TryLock(f); {
@@ -100,9 +100,9 @@ func waitLock(path string, f *os.File) error {
 	}
 }
 
-// handOver lets bbolt take the lock on f. On Windows it cannot take it a second time, so it is given back
-// first; a process that gets in between keeps it, and bbolt then waits in vain. Elsewhere the lock belongs
-// to the open file, and bbolt's own attempt succeeds at once.
+// handOver lets bbolt take the lock on f. Windows does not allow taking it twice, so it is released first. A process
+// that gets it in between keeps it, and bbolt then waits in vain. Elsewhere the lock belongs to the open file, and
+// bbolt gets it at once.
 func handOver(f *os.File) error {
 	if runtime.GOOS != "windows" {
 		return nil

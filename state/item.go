@@ -16,10 +16,10 @@ type Stage string
 const (
 	Planned   Stage = "planned"   // to be signed
 	Signed    Stage = "signed"    // the envelope is in the outbox, perhaps in the registry
-	Pushed    Stage = "pushed"    // the registry took it; whether it lists it has not been seen
+	Pushed    Stage = "pushed"    // the registry accepted it; not yet seen in its list
 	Confirmed Stage = "confirmed" // the registry shows it
 	Skipped   Stage = "skipped"   // not to be signed, for a reason
-	Failed    Stage = "failed"    // tried, not done; planned again by the next run
+	Failed    Stage = "failed"    // tried without success; planned again by the next run
 )
 
 // Stages lists all stages in the order in which reports show them.
@@ -34,12 +34,12 @@ type Key struct {
 	KeyName    string // the key's name in the configuration
 }
 
-// String is for messages and logs, quoted where a name needs it.
+// String is for messages and logs. It quotes a name if necessary.
 func (k Key) String() string {
 	return fmt.Sprintf("%s@%s (key %s)", plain(k.Repository), plain(k.Digest), plain(k.KeyName))
 }
 
-// A Tag is evidence: DCT gave the item this name.
+// A Tag is evidence that DCT gave the item this name.
 type Tag struct {
 	Name           string `json:"name"`
 	Role           string `json:"role"`
@@ -54,48 +54,48 @@ type Item struct {
 	MediaType string
 	Size      int64 // bytes, from DCT
 	Tags      []Tag
-	Indexes   []string          // of an item that DCT does not name: the digests that it names, of the indexes that list it
-	Bound     map[string]string // the role by tag that the signature binds, as far as is known; nil: not known
-	Notes     []string          // what the evidence rests on besides, such as metadata that was allowed to be expired
-	Class     string            // of the reason: why skipped, what kind of failure
+	Indexes   []string          // for an item that DCT does not name: the digests of the indexes that list it, which DCT names
+	Bound     map[string]string // the role that the signature binds, by tag; nil: unknown
+	Notes     []string          // other facts the evidence depends on, such as metadata allowed to be expired
+	Class     string            // why it was skipped, or the kind of failure
 	Reason    string            // at most MaxReason bytes
-	Signature string            // digest of the signature's manifest; of a planned item, of the last one
+	Signature string            // digest of the signature's manifest; for a planned item, of the last one
 	SignedBy  SignedBy          // of that signature; zero: not known
 	Attempts  int               // failures so far
 	Updated   time.Time
 }
 
-// SignedBy says by what a signature was made and until when it verifies, as its envelope and its
-// certificates say. It is progress: it spares a look at the registry and proves nothing.
+// SignedBy says who made a signature and until when it verifies, according to its envelope and certificates. It
+// records progress: it saves a request to the registry and proves nothing.
 type SignedBy struct {
-	Identity    string    `json:"identity"`              // whose it counts as, in the form of package notation/signature
+	Identity    string    `json:"identity"`              // the identity it counts for, in the form of package notation/signature
 	Leaf        string    `json:"leaf"`                  // SHA-256 of the signing certificate, in hex
-	Expires     time.Time `json:"expires,omitzero"`      // of the envelope; zero: it has no expiry of its own
-	ChainEnds   time.Time `json:"chain_ends"`            // the first end of the chain's certificates
+	Expires     time.Time `json:"expires,omitzero"`      // expiry of the envelope; zero: none
+	ChainEnds   time.Time `json:"chain_ends"`            // when the first of the chain's certificates ends
 	Timestamped bool      `json:"timestamped,omitempty"` // countersigned by a time-stamping authority
 	Format      string    `json:"format"`                // media type of the envelope
 	Expiry      int64     `json:"expiry,omitempty"`      // seconds from signing to Expires; 0: none
-	Authority   string    `json:"authority,omitempty"`   // URL of the time-stamping authority, where this ledger's run asked it
+	Authority   string    `json:"authority,omitempty"`   // URL of the time-stamping authority, if a run of this ledger used it
 }
 
-// Known reports whether anything is recorded of who signed.
+// Known reports whether it is recorded who signed.
 func (s SignedBy) Known() bool { return s.Identity != "" }
 
-// Verifies reports whether nothing that is recorded says that the signature does not verify at
-// that time: the envelope's expiry has not come, and without a timestamp every certificate of the
-// chain is valid still. That the identity is accepted is another question.
+// Verifies reports whether, by what is recorded, the signature verifies at that time: the envelope has not expired,
+// and without a timestamp every certificate of the chain is still valid. It does not say whether the identity is
+// accepted.
 func (s SignedBy) Verifies(at time.Time) bool {
 	switch {
 	case !s.Known():
 		return false
-	case !s.Expires.IsZero() && !at.Before(s.Expires): // as in notation-go: not at that moment any more
+	case !s.Expires.IsZero() && !at.Before(s.Expires): // as in notation-go, the moment itself is too late
 		return false
 	}
-	return s.Timestamped || !at.After(s.ChainEnds) // RFC 5280: notAfter is included
+	return s.Timestamped || !at.After(s.ChainEnds) // RFC 5280: notAfter itself is valid
 }
 
-// VerifiesUntil returns until when the signature verifies: its own expiry, or the first end of its
-// chain unless it is timestamped. Zero: no date ends it, or nothing is recorded.
+// VerifiesUntil returns until when the signature verifies: its own expiry, or the first end of its chain unless it is
+// timestamped. Zero: it has no end, or nothing is recorded.
 func (s SignedBy) VerifiesUntil() time.Time {
 	if s.Timestamped || !s.Expires.IsZero() && s.Expires.Before(s.ChainEnds) {
 		return s.Expires
@@ -103,7 +103,7 @@ func (s SignedBy) VerifiesUntil() time.Time {
 	return s.ChainEnds
 }
 
-// Equal reports whether both say the same.
+// Equal reports whether both are the same.
 func (s SignedBy) Equal(o SignedBy) bool {
 	same := s.Expires.Equal(o.Expires) && s.ChainEnds.Equal(o.ChainEnds)
 	s.Expires, s.ChainEnds = o.Expires, o.ChainEnds
@@ -117,8 +117,8 @@ const (
 	maxName = 4096 // bytes in each part of a Key; bbolt would take 32 KiB in all
 )
 
-// check refuses keys that could be mistaken for others in the file: the parts
-// are separated by NUL, and JSON would silently replace invalid UTF-8.
+// check refuses keys that could be confused in the file: their parts are separated by NUL, and JSON would silently
+// replace invalid UTF-8.
 func (k Key) check() error {
 	for _, part := range []string{k.Repository, k.KeyName} {
 		switch {
@@ -135,18 +135,18 @@ func (k Key) check() error {
 	return nil
 }
 
-// bytes is the key in the file. Parts sort by repository first.
+// bytes returns the key as in the file. Parts sort by repository first.
 func (k Key) bytes() []byte {
 	return []byte(k.Repository + "\x00" + k.Digest + "\x00" + k.KeyName)
 }
 
-// sameEvidence reports whether planning other over i would change nothing.
+// sameEvidence reports whether planning other over i changes nothing.
 func (i Item) sameEvidence(other Item) bool {
 	return i.GUN == other.GUN && i.MediaType == other.MediaType && i.Size == other.Size &&
 		slices.Equal(i.Tags, other.Tags) && slices.Equal(i.Indexes, other.Indexes) && slices.Equal(i.Notes, other.Notes)
 }
 
-// bounded cuts text to limit bytes without cutting a character in two.
+// bounded cuts text to limit bytes without splitting a character.
 func bounded(text string, limit int) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) <= limit {
@@ -158,7 +158,7 @@ func bounded(text string, limit int) string {
 	return text[:limit]
 }
 
-// plain shows text as it is when it is harmless, and quoted otherwise.
+// plain shows text as it is if it is harmless, and quoted otherwise.
 func plain(text string) string {
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) || r == utf8.RuneError }) {
 		return fmt.Sprintf("%q", text)

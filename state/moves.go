@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// A move is one row of the table that says what may follow what.
+// A move is one row of the table of allowed stage changes.
 type move struct {
 	kind EventKind
 	from []Stage
@@ -25,10 +25,9 @@ var (
 	moveUndo    = move{EventUndone, []Stage{Planned, Signed, Pushed, Confirmed, Skipped, Failed}}
 )
 
-// move changes the item in one transaction, if its stage is one the move starts
-// from; else it returns a *StaleError. change edits the item, may fill in the
-// event, and must not return an error after it has written to the batch, other
-// than the batch's own.
+// move changes the item in one transaction, if the move starts from its stage; otherwise it returns a *StaleError.
+// change edits the item, may fill in the event, and after writing to the batch must not return an error other than
+// the batch's own.
 func (l *Ledger) move(m move, k Key, change func(*batch, *Item, *Event) error) error {
 	if err := k.check(); err != nil {
 		return fmt.Errorf("recording %s: %w", m.kind, err)
@@ -58,11 +57,11 @@ func (l *Ledger) move(m move, k Key, change func(*batch, *Item, *Event) error) e
 	})
 }
 
-// maxEnds bounds the ends that are remembered.
+// maxEnds bounds the remembered ends.
 const maxEnds = 100_000
 
-// again reports whether an item ended now as it did before, in this process and with nothing
-// between: a process that tries again every few minutes would fill the file with that.
+// again reports whether an item ended as it did before, in this process and with nothing in between. A process that
+// retries every few minutes would otherwise fill the file with such events.
 func (l *Ledger) again(e Event) bool {
 	if e.Kind != EventSkipped && e.Kind != EventFailed {
 		delete(l.ends, e.Item)
@@ -73,16 +72,15 @@ func (l *Ledger) again(e Event) bool {
 		return true
 	}
 	if l.ends == nil || len(l.ends) >= maxEnds {
-		l.ends = map[Key]string{} // at worst, something is told again
+		l.ends = map[Key]string{} // at worst, an event is repeated
 	}
 	l.ends[e.Item] = end
 	return false
 }
 
-// Sign moves the item from planned to signed and puts its envelope into the
-// outbox. When it returns nil the disk has both: the envelope may be pushed,
-// and no crash will need the key again for this item. What it binds is taken to
-// be the tags that were planned.
+// Sign moves the item from planned to signed and puts its envelope into the outbox. When it returns nil the disk has
+// both: the envelope may be pushed, and no crash will need the key again for this item. The signature is taken to
+// bind the planned tags.
 func (l *Ledger) Sign(k Key, e Envelope) error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("recording signed for %s: %w", k, err)
@@ -98,8 +96,8 @@ func (l *Ledger) Sign(k Key, e Envelope) error {
 	})
 }
 
-// Push moves the item from signed to pushed: the registry took the envelope,
-// under the given digest of the signature's manifest. The envelope is kept.
+// Push moves the item from signed to pushed: the registry accepted the envelope, and signature is the digest of the
+// signature's manifest. The envelope is kept.
 func (l *Ledger) Push(k Key, signature string) error {
 	if signature == "" {
 		return fmt.Errorf("recording pushed for %s: %w", k, errNoSignature)
@@ -110,10 +108,9 @@ func (l *Ledger) Push(k Key, signature string) error {
 	})
 }
 
-// Confirm moves the item to confirmed: the registry shows our signature, of the
-// given digest. The item may be planned (the registry had it already), signed
-// or pushed. The envelope goes in the same transaction. by is kept in the event: by what the registry has
-// shown it; empty: it lists it.
+// Confirm moves the item to confirmed: the registry shows our signature with the given digest. The item may be
+// planned (the registry had it already), signed or pushed. The same transaction deletes the envelope. The event
+// records by, which says how the registry showed the signature; empty means in its list.
 func (l *Ledger) Confirm(k Key, signature, by string) error {
 	if signature == "" {
 		return fmt.Errorf("recording confirmed for %s: %w", k, errNoSignature)
@@ -125,24 +122,23 @@ func (l *Ledger) Confirm(k Key, signature, by string) error {
 	})
 }
 
-// Adopt moves a planned item to confirmed: the registry shows a signature of
-// ours that this ledger does not know, made by that identity, and which binds
-// these tags by these roles. Of a confirmed item it corrects all three.
+// Adopt moves a planned item to confirmed: the registry shows a signature of ours that this ledger does not know. by
+// says which identity made it, and bound which tags it binds by which roles. If the item is confirmed, Adopt corrects
+// all three.
 func (l *Ledger) Adopt(k Key, signature string, by SignedBy, bound map[string]string) error {
 	if signature == "" {
 		return fmt.Errorf("recording confirmed for %s: %w", k, errNoSignature)
 	}
 	return l.move(moveAdopt, k, func(b *batch, i *Item, _ *Event) error {
 		i.Stage, i.Signature, i.SignedBy, i.Class, i.Reason = Confirmed, signature, by, "", ""
-		i.Bound = make(map[string]string, len(bound)) // never nil: it is known
+		i.Bound = make(map[string]string, len(bound)) // never nil, since it is known
 		maps.Copy(i.Bound, bound)
 		return b.dropEnvelope(k)
 	})
 }
 
-// Reopen takes a confirmed or pushed item back, because the registry no longer
-// shows its signature, and returns the stage it then has: signed if the
-// envelope is still in the outbox and only has to be pushed again, else planned.
+// Reopen takes back a confirmed or pushed item because the registry no longer shows its signature, and returns its
+// new stage: signed if the envelope is still in the outbox and only has to be pushed again, else planned.
 func (l *Ledger) Reopen(k Key) (Stage, error) {
 	var to Stage
 	err := l.move(moveReopen, k, func(b *batch, i *Item, _ *Event) error {
@@ -155,8 +151,8 @@ func (l *Ledger) Reopen(k Key) (Stage, error) {
 	return to, nil
 }
 
-// reopened sends the item back to where its work has to go on. Its signature stays: why the item is not
-// done any more may pass, and the registry may list it still.
+// reopened sets the stage at which work on the item resumes. Its signature stays: the reason for reopening may be
+// temporary, and the registry may still list it.
 func (i *Item) reopened(b *batch) Stage {
 	i.Stage, i.Class, i.Reason = Planned, "", ""
 	if b.hasEnvelope(i.Key) {
@@ -165,9 +161,8 @@ func (i *Item) reopened(b *batch) Stage {
 	return i.Stage
 }
 
-// Discard throws away the envelope of a signed or failed item and plans it
-// anew: the envelope is one that must not be pushed, such as one made with a
-// certificate that has been replaced since. The reason goes into the event.
+// Discard deletes the envelope of a signed or failed item and plans the item again. Use it for an envelope that must
+// not be pushed, such as one made with a certificate that has since been replaced. The event records the reason.
 func (l *Ledger) Discard(k Key, reason string) error {
 	return l.move(moveDiscard, k, func(b *batch, i *Item, event *Event) error {
 		event.Reason = bounded(reason, MaxReason)
@@ -176,14 +171,13 @@ func (l *Ledger) Discard(k Key, reason string) error {
 	})
 }
 
-// ClassUndone is why an item is skipped whose signature was taken back.
+// ClassUndone is the class of an item that is skipped because its signature was removed.
 const ClassUndone = "undone"
 
-// Undo records that a signature which this ledger has made is gone from the registry. The
-// item that has it is skipped as [ClassUndone], and its envelope thrown away: the next Plan
-// takes it up again, if DCT still vouches for it. So is a planned item that has none, as earlier
-// versions left it before the removal. One that has another signature, made since, keeps it and its
-// stage: then only the event tells.
+// Undo records that a signature made by this ledger is gone from the registry. If the item has this signature, it is
+// skipped as [ClassUndone] and its envelope deleted; the next Plan takes it up again if DCT still vouches for it. The
+// same happens to a planned item without a signature, as earlier versions left before a removal. An item with
+// another, later signature keeps it and its stage, and only the event is recorded.
 func (l *Ledger) Undo(k Key, signature, reason string) error {
 	if signature == "" {
 		return fmt.Errorf("recording undone for %s: %w", k, errNoSignature)
@@ -198,8 +192,8 @@ func (l *Ledger) Undo(k Key, signature, reason string) error {
 	})
 }
 
-// Skip ends a planned, signed or pushed item for now: it is not to be signed,
-// for a reason. The envelope is kept, and the next Plan takes the item up again.
+// Skip ends a planned, signed or pushed item for now: a reason speaks against signing it. The envelope is kept, and
+// the next Plan takes the item up again.
 func (l *Ledger) Skip(k Key, class, reason string) error {
 	return l.move(moveSkip, k, func(_ *batch, i *Item, event *Event) error {
 		i.end(Skipped, class, reason, event)
@@ -207,10 +201,9 @@ func (l *Ledger) Skip(k Key, class, reason string) error {
 	})
 }
 
-// Fail ends a planned, signed or pushed item for now: it was tried and not
-// done. It counts an attempt. The envelope is kept, and the next Plan takes the
-// item up again. Of failures of one class in a row, as of skips, a process leaves
-// one event.
+// Fail ends a planned, signed or pushed item for now: it was tried without success. It counts an attempt. The
+// envelope is kept, and the next Plan takes the item up again. For consecutive failures of one class, as for skips, a
+// process records one event.
 func (l *Ledger) Fail(k Key, class, reason string) error {
 	return l.move(moveFail, k, func(_ *batch, i *Item, event *Event) error {
 		i.end(Failed, class, reason, event)
@@ -219,7 +212,7 @@ func (l *Ledger) Fail(k Key, class, reason string) error {
 	})
 }
 
-// end gives the item a stage with a reason, and the event the same reason.
+// end sets the item's stage and reason, and the same reason in the event.
 func (i *Item) end(s Stage, class, reason string, event *Event) {
 	i.Stage, i.Class, i.Reason = s, bounded(class, maxClass), bounded(reason, MaxReason)
 	event.Class, event.Reason = i.Class, i.Reason

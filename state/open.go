@@ -21,12 +21,11 @@ type Options struct {
 	Clock          func() time.Time // stamps records; time.Now if nil
 	Tool           string           // name and version of the program, recorded in the file
 	AllowNetworkFS bool             // open even where locks and flushes are doubtful
-	// ReadOnly opens a ledger that is there and leaves it as it is, and its directory:
-	// every change is refused. It takes the lock all the same, as a ledger in use is read
-	// by nobody else.
+	// ReadOnly opens an existing ledger and changes neither it nor its directory. It still takes the lock, since
+	// nobody else may read a ledger in use.
 	ReadOnly bool
 
-	copied bool // a copy, see OpenCopy: it takes no lock
+	copied bool // a copy, which is not locked; see OpenCopy
 }
 
 // A Ledger is an open ledger file. See the package comment.
@@ -34,19 +33,19 @@ type Ledger struct {
 	path  string
 	clock func() time.Time
 	fixed bool // opened for reading
-	copy  bool // and it is a copy, which may be replaced meanwhile
+	copy  bool // it is a copy, which may be replaced meanwhile
 	db    *bolt.DB
-	file  *os.File    // the one db uses; db owns it
-	self  os.FileInfo // of file, to notice when path becomes another one
+	file  *os.File    // used and owned by db
+	self  os.FileInfo // of file, to notice when path names another file
 
 	queue   chan *op      // to the writer
 	stopped chan struct{} // closed when the writer has ended
 
-	ends map[Key]string // how items ended; the writer's own, see again
+	ends map[Key]string // how items ended; owned by the writer, see again
 
-	schema uint32 // of the file, set before Open returns; an older one is only read
+	schema uint32 // schema of the file, set before Open returns; an older file is only read
 
-	// gate is held shared by every call and exclusively by Close.
+	// Every call holds gate shared, and Close holds it exclusively.
 	gate   sync.RWMutex
 	closed bool
 
@@ -55,12 +54,11 @@ type Ledger struct {
 
 const lockTimeout = 2 * time.Second
 
-// Open opens the ledger at path and creates it, with its directory, when there
-// is none. It waits at most two seconds for another process to let go of it.
+// Open opens the ledger at path. If there is none, it creates the ledger and its directory. It waits at most two
+// seconds for another process to release it.
 //
-// It returns a *LockedError when another process holds the ledger,
-// ErrNewerSchema, ErrDamaged or ErrNetworkFS when the file is not usable, and
-// in all these cases has not changed it. A symbolic link is refused.
+// It returns a *LockedError if another process holds the ledger, and ErrNewerSchema, ErrDamaged or ErrNetworkFS if
+// the file is not usable. In all these cases it has not changed the file. It refuses a symbolic link.
 func Open(path string, o Options) (*Ledger, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -71,7 +69,7 @@ func Open(path string, o Options) (*Ledger, error) {
 	}
 	var locked *LockedError
 	if errors.As(err, &locked) {
-		return nil, locked // says it all by itself
+		return nil, locked // needs no more context
 	}
 	err = fmt.Errorf("opening ledger %s: %w", path, err)
 	switch {
@@ -89,7 +87,7 @@ func open(path string, o Options) (*Ledger, error) {
 	if path == "" {
 		return nil, errors.New("no path given")
 	}
-	// A later change of the working directory must not confuse us.
+	// The working directory may change later.
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -102,7 +100,7 @@ func open(path string, o Options) (*Ledger, error) {
 		return nil, err
 	}
 	if l.fixed {
-		go l.write() // gets nothing to write
+		go l.write() // never gets anything to write
 		if err := l.readSchema(); err != nil {
 			l.Close()
 			return nil, err
@@ -113,8 +111,8 @@ func open(path string, o Options) (*Ledger, error) {
 		l.release()
 		return nil, err
 	}
-	// The copy of an earlier process lacks what this one will do. One that cannot be removed is
-	// older than the holder, by which readers tell.
+	// An earlier process's copy lacks what this one will do. If it cannot be removed, readers see that it is older
+	// than the holder.
 	_ = RemoveCopy(path)
 	go l.write()
 	err = errors.Join(l.readSchema(), l.upgrade())
@@ -128,8 +126,7 @@ func open(path string, o Options) (*Ledger, error) {
 	return l, nil
 }
 
-// openDB hands the file to bbolt after it has passed inspect. What inspect has
-// let through should not trouble bbolt; if it does, that is an error too.
+// openDB opens the file with bbolt after it has passed inspect. If bbolt still fails or panics, that is an error too.
 func (l *Ledger) openDB() (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -137,14 +134,14 @@ func (l *Ledger) openDB() (err error) {
 			err = damage("%v", r)
 		}
 		if err != nil && l.file != nil {
-			l.file.Close() // after a panic bbolt has not; a second time does no harm
+			l.file.Close() // after a panic bbolt has not closed it; closing twice is harmless
 		}
 	}()
 	l.db, err = bolt.Open(l.path, 0o600, &bolt.Options{
 		Timeout:         lockTimeout,
 		InitialMmapSize: initialMmap(),
 		MaxSize:         maxSize(),
-		ReadOnly:        l.copy, // then bbolt shares its lock with other readers
+		ReadOnly:        l.copy, // lets bbolt share its lock with other readers
 		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) {
 			l.file, l.self, err = inspect(name, l.fixed, !l.copy)
 			return l.file, err
@@ -156,8 +153,8 @@ func (l *Ledger) openDB() (err error) {
 	return err
 }
 
-// release gives the file back. The holder's file goes first, while it is ours
-// to remove; if path is another file by now, its holder may be somebody else.
+// release gives the file back. The holder's file goes first, while it is still ours to remove; if path names another
+// file by now, its holder may be someone else.
 func (l *Ledger) release() error {
 	if !l.fixed && !errors.Is(l.fault.get(), ErrReplaced) {
 		withdraw(l.path)
@@ -169,8 +166,8 @@ func (l *Ledger) release() error {
 	return l.db.Close()
 }
 
-// Close waits for moves under way and gives the file back. It returns the error
-// that has stopped the ledger, if one has. Calling it again does nothing.
+// Close waits for moves under way and releases the file. It returns the error that stopped the ledger, if any.
+// Calling it again does nothing.
 func (l *Ledger) Close() error {
 	l.gate.Lock()
 	defer l.gate.Unlock()
@@ -195,12 +192,10 @@ func (l *Ledger) Close() error {
 	return nil
 }
 
-// Err returns what has stopped the ledger: every later call returns it too. nil: nothing
-// has.
+// Err returns the error that stopped the ledger, which every later call returns too, or nil.
 func (l *Ledger) Err() error { return l.fault.get() }
 
-// inPlace reports whether path still names the file that we write. An unlinked
-// file takes every write and keeps none.
+// inPlace reports whether path still names the file that we write. Writes to an unlinked file succeed but are lost.
 func (l *Ledger) inPlace() error {
 	now, err := os.Lstat(l.path)
 	if err == nil && os.SameFile(now, l.self) {
@@ -212,9 +207,8 @@ func (l *Ledger) inPlace() error {
 	return fmt.Errorf("%w: %s", ErrReplaced, l.path)
 }
 
-// initialMmap is the size of the address space taken from the start, in bytes.
-// Growing beyond it has to wait for readers. Windows would make the file as
-// large as that, and on 32 bits address space is scarce.
+// initialMmap returns the address space to map at the start, in bytes. Growing beyond it has to wait for readers.
+// Windows would make the file that large, and on 32 bits address space is scarce.
 func initialMmap() int {
 	if strconv.IntSize < 64 || runtime.GOOS == "windows" {
 		return 0
@@ -222,7 +216,7 @@ func initialMmap() int {
 	return 256 << 20
 }
 
-// maxSize is the largest size of the file in bytes.
+// maxSize returns the largest size of the file in bytes.
 func maxSize() int {
 	if strconv.IntSize < 64 {
 		return 1 << 30

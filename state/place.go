@@ -8,17 +8,15 @@ import (
 	"path/filepath"
 )
 
-// A Place is where a ledger is or would be made, as far as that can be told without
-// touching it.
+// A Place is where a ledger is or would be created, as far as one can tell without touching it.
 type Place struct {
-	Exists bool   // there is a file already; whether it is a ledger, Open says
+	Exists bool   // a file exists; only Open can tell whether it is a ledger
 	Dir    string // the directory, or the nearest above it that exists
 	Free   uint64 // bytes that may still be written there
 	Sized  bool   // Free is known
 }
 
-// Survey looks at the place of a ledger and changes nothing. An error says why no ledger
-// could be kept there.
+// Survey examines the place of a ledger and changes nothing. An error says why no ledger can be kept there.
 func Survey(path string) (Place, error) {
 	var p Place
 	err := p.survey(path)
@@ -51,7 +49,7 @@ func (p *Place) survey(path string) error {
 	return nil
 }
 
-// nearest is the directory, or the first above it that exists.
+// nearest returns the directory, or the first one above it that exists.
 func nearest(dir string) (string, error) {
 	for {
 		info, err := os.Stat(dir)

@@ -2,7 +2,7 @@
 
 package state
 
-// mayWrite cannot tell without writing.
+// mayWrite cannot tell here without writing.
 func mayWrite(string) error { return nil }
 
 // freeSpace is not known here.

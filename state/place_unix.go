@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mayWrite returns an error unless files can be made in the directory.
+// mayWrite returns an error unless files can be created in the directory.
 func mayWrite(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
 
-// freeSpace is what may still be written on the directory's file system.
+// freeSpace returns the free bytes on the directory's file system.
 func freeSpace(dir string) (uint64, bool) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
@@ -20,8 +20,7 @@ func freeSpace(dir string) (uint64, bool) {
 	return s.Bavail * uint64(s.Bsize), true
 }
 
-// remote are the file systems whose locks or flushes depend on another machine
-// or another process, by the number the kernel gives them.
+// remote names the file systems whose locks or flushes depend on another machine or process, by the kernel's number.
 var remote = map[uint32]string{
 	0x00006969: "NFS",
 	0x0000517B: "SMB",
@@ -35,8 +34,8 @@ var remote = map[uint32]string{
 	0x0BD00BD0: "Lustre",
 }
 
-// networkFS names the network file system that dir lies on; false if it is
-// none that is known, or if it cannot be told, as on all systems but Linux.
+// networkFS returns the network file system that dir is on. It returns false if dir is on none that is known, or if
+// this cannot be found out, as on all systems but Linux.
 func networkFS(dir string) (string, bool) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil || runtime.GOOS != "linux" {

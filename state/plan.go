@@ -2,15 +2,13 @@ package state
 
 import "fmt"
 
-// Plan records that the items are to be done, in one transaction, and returns
-// what is recorded of each then, in the same order. Of an item, the fields that
-// matter are Key, GUN, MediaType, Size, Tags, Indexes and Notes; these replace what was
+// Plan records in one transaction that the items are to be done, and returns what is then recorded for each, in the
+// same order. It reads the fields Key, GUN, MediaType, Size, Tags, Indexes and Notes, which replace what was
 // recorded.
 //
-// A new item becomes planned. A skipped or failed one becomes planned again, or
-// signed if its envelope is still in the outbox. Signed, pushed and confirmed
-// items keep their stage. Planning the same again changes nothing and does not
-// touch the disk.
+// A new item becomes planned. A skipped or failed one becomes planned again, or signed if its envelope is still in
+// the outbox. Signed, pushed and confirmed items keep their stage. Planning the same again changes nothing and writes
+// nothing.
 func (l *Ledger) Plan(items []Item) ([]Item, error) {
 	for _, i := range items {
 		if err := i.Key.check(); err != nil {

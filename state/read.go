@@ -8,8 +8,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// view runs f in a transaction that sees one state of the ledger and ends
-// soon: while one is open, bbolt cannot use the space of older pages again.
+// view runs f in a transaction that sees one state of the ledger. f must end soon: while a transaction is open, bbolt
+// cannot reuse the space of older pages.
 func (l *Ledger) view(f func(*table) error) error {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
@@ -20,13 +20,13 @@ func (l *Ledger) view(f func(*table) error) error {
 		return l.db.View(func(tx *bolt.Tx) error { return f(&table{tx}) })
 	})
 	if err != nil {
-		// Whatever cannot be read now will not be better later in this run.
+		// A read that fails now will not succeed later in this run.
 		return l.fault.set(fmt.Errorf("reading ledger %s: %w", l.path, err))
 	}
 	return nil
 }
 
-// Item returns what is recorded about k; false if nothing is.
+// Item returns what is recorded about k, or false if nothing is.
 func (l *Ledger) Item(k Key) (Item, bool, error) {
 	var item Item
 	var found bool
@@ -37,7 +37,7 @@ func (l *Ledger) Item(k Key) (Item, bool, error) {
 	return item, found, err
 }
 
-// Envelope returns what lies in the outbox for k; false if nothing does.
+// Envelope returns the envelope in the outbox for k, or false if there is none.
 func (l *Ledger) Envelope(k Key) (Envelope, bool, error) {
 	var e Envelope
 	var found bool
@@ -51,11 +51,10 @@ func (l *Ledger) Envelope(k Key) (Envelope, bool, error) {
 // MaxPage is the largest number of items or events returned at once.
 const MaxPage = 1000
 
-// Items returns up to limit items (at most MaxPage, and that many if limit is
-// 0) that come after the given one in the order of repository, digest and key
-// name. The zero Key starts at the beginning; a Key with only a Repository
-// starts at that repository. To read all, go on from the last item's Key until
-// nothing comes. Items that move meanwhile are seen once, before or after.
+// Items returns up to limit items (at most MaxPage, and that many if limit is 0) that come after the given one in the
+// order of repository, digest and key name. The zero Key starts at the beginning; a Key with only a Repository starts
+// at that repository. To read all, continue from the last item's Key until the result is empty. Items that move
+// meanwhile are seen once, before or after.
 func (l *Ledger) Items(after Key, limit int) ([]Item, error) {
 	limit = pageSize(limit)
 	var items []Item
@@ -85,7 +84,7 @@ func (l *Ledger) Items(after Key, limit int) ([]Item, error) {
 	return items, nil
 }
 
-// Beside returns the items of a repository but those of the digests that known has, whose records are not read.
+// Beside returns the items of a repository except those whose digest is known; their records are not read.
 func (l *Ledger) Beside(repository string, known func(digest string) bool) (items []Item, _ error) {
 	err := l.view(func(t *table) error {
 		prefix := []byte(repository + "\x00")

@@ -9,14 +9,13 @@ import (
 	"github.com/dct2notation/dct2notation/internal/strictjson"
 )
 
-// A value in the file is a checksum and then JSON (in one case four bytes).
-// bbolt has no checksum of its own on data pages, and a third of all single
-// bit flips would pass unnoticed. The checksum also covers where the record
-// lies, so that a record moved to another key does not pass for that one.
+// A value in the file is a checksum followed by JSON (in one case by four bytes). bbolt has no checksums on data
+// pages, and a third of all single bit flips would pass unnoticed. The checksum also covers the record's key, so that
+// a record moved to another key is detected.
 
 const (
 	sumSize   = 4
-	recordV   = 1 // "v" in JSON records, but of those with a newest of their own
+	recordV   = 1 // "v" in JSON records, except those with their own newest
 	separator = 0
 )
 
@@ -33,7 +32,7 @@ func checksum(bucket string, key, payload []byte) uint32 {
 	return crc32.Update(sum, castagnoli, payload)
 }
 
-// seal puts the checksum before the payload.
+// seal prepends the checksum to the payload.
 func seal(bucket string, key, payload []byte) []byte {
 	value := make([]byte, sumSize, sumSize+len(payload))
 	binary.BigEndian.PutUint32(value, checksum(bucket, key, payload))
@@ -52,7 +51,7 @@ func unseal(bucket string, key, value []byte) ([]byte, error) {
 	return payload, nil
 }
 
-// encode makes the value of a record. Our own types always encode.
+// encode encodes a record as a value. Our own types always encode.
 func encode(bucket string, key []byte, record any) ([]byte, error) {
 	payload, err := json.Marshal(record)
 	if err != nil {
@@ -61,10 +60,9 @@ func encode(bucket string, key []byte, record any) ([]byte, error) {
 	return seal(bucket, key, payload), nil
 }
 
-// decode reads a value into record, which must point to a struct with a
-// version. Nothing in record refers to value afterwards: bbolt takes that
-// memory back when the transaction ends. An unknown field means that a version
-// wrote this that we do not know; rewriting the record would lose it.
+// decode reads a value into record, which must point to a struct with a version. Nothing in record refers to value
+// afterwards: bbolt reuses that memory when the transaction ends. An unknown field was written by a version that we
+// do not know; rewriting the record would lose it.
 func decode(bucket string, key, value []byte, record versioned) error {
 	payload, err := unseal(bucket, key, value)
 	if err != nil {
@@ -79,12 +77,12 @@ func decode(bucket string, key, value []byte, record versioned) error {
 	return nil
 }
 
-// versioned is a record with the "v" that every JSON record carries. A newer version of a record
-// only adds fields, so that the older ones are read as they are: a ledger of ten million items is
-// not rewritten when it is upgraded, and one that is opened for reading not at all.
+// versioned is a record with the "v" that every JSON record carries. A newer version only adds fields, so older
+// records are read as they are: an upgrade does not rewrite ten million items, and opening for reading rewrites
+// nothing.
 type versioned interface {
 	version() int
-	newest() int // the highest version that is read, and the one that is written
+	newest() int // highest version that is read, and the one written
 }
 
 // stamp is embedded in every record.

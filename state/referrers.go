@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// keyReferrers is where it stands that a repository of a registry has the referrers API.
+// keyReferrers is the key that records that a repository of a registry has the referrers API.
 func keyReferrers(repository string) []byte { return []byte("referrers " + repository) }
 
 // HasReferrers reports whether a repository of a registry was seen to have the referrers API.
@@ -60,8 +60,8 @@ func (l *Ledger) HostHasReferrers(host string) (bool, error) {
 	return found, err
 }
 
-// SetReferrers records that a repository of a registry has the referrers API. It stays recorded:
-// a later answer that there is none is no reason to sign what the API may list.
+// SetReferrers records that a repository of a registry has the referrers API. It stays recorded: a later answer
+// without the API is no reason to sign again what the API may list.
 func (l *Ledger) SetReferrers(repository string) error {
 	if repository == "" || len(repository) > maxName || !utf8.ValidString(repository) {
 		return fmt.Errorf("repository %s: not a usable name", plain(repository))
@@ -74,7 +74,7 @@ func (l *Ledger) SetReferrers(repository string) error {
 	})
 }
 
-// referrersRecord is not there where nobody has seen the API.
+// referrersRecord exists only if the API was seen.
 type referrersRecord struct {
 	stamp
 	Repository string    `json:"repository"`

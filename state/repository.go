@@ -8,17 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// A Floor is the newest metadata of a role seen so far. An older version than
-// that is a rollback; whether to refuse it is decided by package dct.
+// A Floor is the newest metadata of a role seen so far. An older version is a rollback; package dct decides whether
+// to refuse it.
 type Floor struct {
 	Version int    `json:"version"`
 	SHA256  string `json:"sha256"` // lower-case hex, of the metadata's bytes
 }
 
-// How a repository's root came to be trusted.
+// Why a repository's root is trusted.
 const (
 	PinConfig      = "config"       // named in the configuration
-	PinTOFU        = "tofu"         // accepted at first sight, because the user said so
+	PinTOFU        = "tofu"         // accepted on first use, because the user allowed it
 	PinDockerTrust = "docker-trust" // taken from the user's docker trust directory
 )
 
@@ -26,10 +26,10 @@ const (
 type Repository struct {
 	GUN        string
 	Roles      map[string]Floor
-	Root       []byte // the trusted root.json as it came
+	Root       []byte // the trusted root.json, unchanged
 	Pin        string // PinConfig, PinTOFU or PinDockerTrust
 	RootKeyIDs []string
-	RootKeys   []string // ids of all keys, and of their public keys, of roots that were ever trusted
+	RootKeys   []string // ids of all keys, and of their public keys, of all roots ever trusted
 	VerifiedAt time.Time
 }
 
@@ -45,7 +45,7 @@ func (r Repository) check() error {
 	return nil
 }
 
-// Repository returns what is recorded about gun; false if nothing is.
+// Repository returns what is recorded about gun, or false if nothing is.
 func (l *Ledger) Repository(gun string) (Repository, bool, error) {
 	var r Repository
 	var found bool
@@ -56,12 +56,12 @@ func (l *Ledger) Repository(gun string) (Repository, bool, error) {
 	return r, found, err
 }
 
-// SetRepository records r in place of what was recorded about its GUN. A root
-// that is trusted at first sight, or whose keys are new, leaves an event.
+// SetRepository replaces what is recorded about r's GUN. A root that is trusted on first use, or has new keys, is
+// recorded as an event.
 func (l *Ledger) SetRepository(r Repository) error { return l.setRepository(r, "") }
 
-// ReplaceRoot is SetRepository where another root takes the place of the one that was trusted,
-// because the user has accepted it. The event that it leaves has the reason, which names both.
+// ReplaceRoot is SetRepository for a root that replaces the trusted one because the user accepted it. Its event has
+// the reason, which names both.
 func (l *Ledger) ReplaceRoot(r Repository, reason string) error { return l.setRepository(r, reason) }
 
 func (l *Ledger) setRepository(r Repository, replaced string) error {

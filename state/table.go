@@ -10,7 +10,7 @@ import (
 // with the transaction.
 type table struct{ tx *bolt.Tx }
 
-// get decodes a record; false means that there is none.
+// get decodes a record; it returns false if there is none.
 func (t *table) get(bucket string, key []byte, record versioned) (bool, error) {
 	value := t.tx.Bucket([]byte(bucket)).Get(key)
 	if value == nil {
@@ -77,7 +77,7 @@ func (t *table) fingerprint() (fields, bool, error) {
 func (r keyRecord) key() Key    { return Key(r) }
 func recordKey(k Key) keyRecord { return keyRecord(k) }
 
-// item is the record as callers see it. key is where it lies.
+// item converts the record for callers. key is its key in the file.
 func (r itemRecord) item(key []byte) (Item, error) {
 	k := r.keyRecord.key()
 	if string(k.bytes()) != string(key) {
@@ -110,7 +110,7 @@ func (s Stage) known() bool {
 	return false
 }
 
-// sequence is the key of an event; big endian, so that events lie in order.
+// sequence is the key of an event, in big endian so that events are in order.
 func sequence(n uint64) []byte {
 	return binary.BigEndian.AppendUint64(nil, n)
 }

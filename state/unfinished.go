@@ -2,8 +2,8 @@ package state
 
 import "slices"
 
-// Unfinished lists the GUNs that have items which are neither confirmed nor skipped, or
-// skipped for one of the given classes, each once.
+// Unfinished lists the GUNs, each once, with an item that is neither confirmed nor skipped, or that is skipped for
+// one of the given classes.
 func (l *Ledger) Unfinished(classes ...string) ([]string, error) {
 	var guns []string
 	seen := map[string]bool{}

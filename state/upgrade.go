@@ -5,21 +5,20 @@ import (
 	"strings"
 )
 
-// Schemas that releases have written, and what each upgrade does to the one before:
+// Schemas that releases have written, and what each upgrade changes:
 //
 //	1  the first
-//	2  items and envelopes say by what they were signed and until when; the fingerprint has
-//	   identities in place of leaf certificates, and no positions of feeds; meta has which
+//	2  items and envelopes record who signed and until when it verifies; the fingerprint has
+//	   identities in place of leaf certificates, and no feed positions; meta records which
 //	   repositories have the referrers API
 //
-// testdata has a ledger of each schema before the present one, made by the release that wrote it.
+// testdata has a ledger of each earlier schema, made by the release that wrote it.
 
-// upgrades holds, at place n-1, the function that makes schema n+1 of schema n.
+// upgrades holds at index n-1 the function that turns schema n into schema n+1.
 var upgrades = [schemaVersion - 1]func(*batch) error{upgradeTo2}
 
-// upgrade brings the file to the present schema, in one transaction: after a crash it is in the
-// old one or in the new. Records that only gained fields stay as they are, and are read as such;
-// whatever an upgrade does has to be cheap for a ledger of a million items.
+// upgrade brings the file to the current schema in one transaction: after a crash it has the old schema or the new
+// one. Records that only gained fields stay as they are. An upgrade must be cheap for a ledger of a million items.
 func (l *Ledger) upgrade() error {
 	if l.schema >= schemaVersion {
 		return nil
@@ -40,19 +39,19 @@ func (l *Ledger) upgrade() error {
 	return err
 }
 
-// readSchema learns the schema of a file that Open has let pass.
+// readSchema reads the schema of a file that Open has accepted.
 func (l *Ledger) readSchema() error {
 	return l.view(func(t *table) error {
 		payload, err := unseal(bucketMeta, keySchema, t.tx.Bucket([]byte(bucketMeta)).Get(keySchema))
 		if err == nil {
-			l.schema = binary.BigEndian.Uint32(payload) // four bytes: the audit has seen to that
+			l.schema = binary.BigEndian.Uint32(payload) // four bytes: checked by the audit
 		}
 		return err
 	})
 }
 
-// upgradeTo2 rewrites the fingerprint and drops what schema 1 kept of feeds: a process that reads
-// a feed begins with its start.
+// upgradeTo2 rewrites the fingerprint and drops what schema 1 stored about feeds: each process now reads a feed from
+// its start.
 func upgradeTo2(b *batch) error {
 	meta := b.tx.Bucket([]byte(bucketMeta))
 	var positions [][]byte
@@ -80,10 +79,9 @@ func upgradeTo2(b *batch) error {
 	return b.put(bucketMeta, keyFingerprint, fingerprintRecord{stamp: stamp{recordV}, Fields: f})
 }
 
-// fingerprint2 is a fingerprint of schema 1 as schema 2 has it. Leaves become identities. Those
-// that have signed for a key before were its leaf then, or accepted in its place, and are its
-// earlier identities. What authorities' files were called says nothing of what was in them: the
-// next run records that, as if it was the first.
+// fingerprint2 converts a fingerprint of schema 1 to schema 2. Leaves become identities. Certificates that signed for
+// a key before, or were accepted for it, become its earlier identities. The names of authorities' files say nothing
+// about their content: the next run records that as if it were the first.
 func (t *table) fingerprint2(old fields) (fields, error) {
 	const leafOf, authorityOf, identity = "leaf of ", "pinned authority of ", "certificate:sha256:"
 	f := fields{}

@@ -2,8 +2,8 @@ package state
 
 import "time"
 
-// The records as they are written. They are apart from the types that callers
-// see, so that a renamed field does not change the file.
+// The records as they are written. They are separate from the types that callers see, so that a renamed field does
+// not change the file.
 
 const (
 	bucketMeta         = "meta"
@@ -13,7 +13,7 @@ const (
 	bucketEvents       = "events"
 )
 
-// buckets are all there are, no more and no fewer.
+// buckets lists all buckets of a ledger; no other may exist.
 var buckets = []string{bucketMeta, bucketRepositories, bucketItems, bucketOutbox, bucketEvents}
 
 // Keys in the bucket meta.
@@ -24,8 +24,8 @@ var (
 	keyFingerprint = []byte("fingerprint")
 )
 
-// schemaVersion is what this version writes. A change of a record raises it, adds a function to
-// upgrades and a fixture of the schema before to testdata.
+// schemaVersion is the schema that this version writes. Whoever changes a record raises it, adds a function to
+// upgrades and a fixture of the previous schema to testdata.
 const schemaVersion = 2
 
 type originRecord struct {
@@ -35,7 +35,7 @@ type originRecord struct {
 	LastWrittenBy string    `json:"last_written_by"`
 }
 
-// tallyRecord is kept in step with items and events by the same transactions.
+// tallyRecord is updated in the same transactions as items and events.
 type tallyRecord struct {
 	stamp
 	Counts    map[Stage]int `json:"counts"`
@@ -48,8 +48,7 @@ type fingerprintRecord struct {
 	Fields fields `json:"fields"`
 }
 
-// keyRecord repeats a record's key inside it: for people who read the file
-// with other tools, and to be checked.
+// keyRecord repeats a record's key inside it, as a check and for people who read the file with other tools.
 type keyRecord struct {
 	Repository string `json:"repository"`
 	Digest     string `json:"digest"`
@@ -70,7 +69,7 @@ type itemRecord struct {
 	Reason    string            `json:"reason,omitempty"`
 	Signature string            `json:"signature,omitempty"`
 	Attempts  int               `json:"attempts,omitempty"`
-	Bound     map[string]string `json:"bound,omitzero"`     // {} is not the same as none
+	Bound     map[string]string `json:"bound,omitzero"`     // {} differs from absent
 	SignedBy  SignedBy          `json:"signed_by,omitzero"` // from version 2 on
 	Updated   time.Time         `json:"updated"`
 }

@@ -15,7 +15,7 @@ import (
 
 // An op is a change on its way to the disk.
 type op struct {
-	apply func(*batch) error // run in the writer; it refuses before it has changed anything
+	apply func(*batch) error // run in the writer; may refuse only before it changes anything
 	done  chan error         // holds one, so that the writer never waits for a caller
 }
 
@@ -28,8 +28,7 @@ type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
 
-// errNothing rolls a transaction back that would change nothing, and saves the
-// flush. It never leaves the writer.
+// errNothing rolls back a transaction that would change nothing, to save the flush. It never leaves the writer.
 var errNothing = errors.New("nothing to write")
 
 // do queues a change and returns when it is on the disk, or has been refused,
@@ -50,7 +49,7 @@ func (l *Ledger) do(apply func(*batch) error) error {
 
 var errReadOnly = errors.New("the ledger was opened for reading")
 
-// usable returns why no further call is possible. The caller holds the gate.
+// usable returns why no call is possible any more, or nil. The caller holds the gate.
 func (l *Ledger) usable() error {
 	if err := l.fault.get(); err != nil {
 		return err
@@ -64,8 +63,8 @@ func (l *Ledger) usable() error {
 // write is the writer: the only goroutine that changes the file. It ends when
 // the queue is closed, after everything in it has been answered.
 func (l *Ledger) write() {
-	// On one thread, faults injected into "the nth call of a thread" hit
-	// exactly the nth call of the writer.
+	// The writer stays on one thread, so that faults injected into "the nth call of a thread" hit exactly the nth
+	// call of the writer.
 	runtime.LockOSThread()
 	defer close(l.stopped)
 	for first := range l.queue {
@@ -81,8 +80,7 @@ func (l *Ledger) write() {
 	}
 }
 
-// drain collects what is queued already. It never waits for more: whoever has
-// to wait for the disk anyway gathers company by itself.
+// drain collects the queued changes. It never waits for more: others gather anyway while the disk is flushed.
 func (l *Ledger) drain(first *op) []*op {
 	ops := []*op{first}
 	for len(ops) < maxBatch {
@@ -99,8 +97,8 @@ func (l *Ledger) drain(first *op) []*op {
 	return ops
 }
 
-// commit applies the ops in order in one transaction. Refusals go into results;
-// the error, if any, is that of all ops, and the ledger has stopped.
+// commit applies the ops in order in one transaction. Refusals go into results. The error, if any, applies to all ops
+// and has stopped the ledger.
 func (l *Ledger) commit(ops []*op, results []error) error {
 	if err := l.fault.get(); err != nil {
 		return err
@@ -112,8 +110,8 @@ func (l *Ledger) commit(ops []*op, results []error) error {
 		err = nil
 	}
 	if err == nil {
-		// Looked at after the commit and before the answers: what is
-		// acknowledged is in the file that the next run will find.
+		// Check this after the commit and before the answers: acknowledged changes must be in the file that the next
+		// run will find.
 		err = l.inPlace()
 	}
 	if err != nil {
@@ -139,8 +137,8 @@ func (l *Ledger) apply(tx *bolt.Tx, ops []*op, results []error) error {
 	return b.finish()
 }
 
-// guard turns a panic or a memory fault in f into an error. Those come from a
-// file that was damaged or cut short while it was open.
+// guard turns a panic or a memory fault in f into an error. These come from a file that was damaged or truncated
+// while it was open.
 func (l *Ledger) guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

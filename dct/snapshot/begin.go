@@ -12,7 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
-// Modes: trust data is public, and other tools are to copy it.
+// Modes: trust data is public, and other tools may copy it.
 const (
 	dirMode  = 0o755
 	fileMode = 0o644
@@ -21,8 +21,8 @@ const (
 // blobDir is where the blobs of a layout lie.
 func blobDir(dir string) string { return filepath.Join(dir, "blobs", "sha256") }
 
-// prepare makes an empty layout where there is none. A directory with other things in it is
-// left alone: a writer removes blobs that no index lists, and they may be somebody's.
+// prepare creates an empty layout if there is none. It leaves a directory with other content alone: a writer removes
+// blobs that no index lists, and they may be someone's.
 func prepare(dir string) error {
 	_, err := os.Lstat(filepath.Join(dir, ocispec.ImageLayoutFile))
 	if err == nil {
@@ -44,14 +44,14 @@ func prepare(dir string) error {
 	if err := durable.WriteFile(filepath.Join(dir, ocispec.ImageIndexFile), index, fileMode); err != nil {
 		return err
 	}
-	// Last: this file makes the directory a complete layout.
+	// This file comes last: it makes the directory a complete layout.
 	return durable.WriteFile(filepath.Join(dir, ocispec.ImageLayoutFile), []byte(layoutFile), fileMode)
 }
 
-// ErrOther is returned by Save for a directory that holds something else than a snapshot.
+// ErrOther is returned by Save for a directory that holds something other than a snapshot.
 var ErrOther = errors.New("it is no snapshot")
 
-// checkUnused takes an empty directory, and one in which prepare was interrupted.
+// checkUnused accepts an empty directory, and one in which prepare was interrupted.
 func checkUnused(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {

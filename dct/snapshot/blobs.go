@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
-// put has the bytes on the disk as blobs when it returns. Damaged ones are replaced.
+// put stores the bytes as blobs; they are on the disk when it returns. It replaces damaged ones.
 func (w *writer) put(blobs ...[]byte) error {
 	for _, raw := range blobs {
 		if err := w.replace(filepath.Join(blobDir(w.dir), sumOf(raw).Encoded()), raw); err != nil {
@@ -25,8 +25,7 @@ func (w *writer) put(blobs ...[]byte) error {
 	return nil
 }
 
-// replace writes a file unless it has these bytes already. One that has them is durable: it
-// got its name after its bytes.
+// replace writes a file unless it already has these bytes. If it has, it is durable: it got its name after its bytes.
 func (w *writer) replace(path string, raw []byte) error {
 	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == int64(len(raw)) {
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, raw) {
@@ -36,7 +35,7 @@ func (w *writer) replace(path string, raw []byte) error {
 	return durable.WriteFile(path, raw, fileMode)
 }
 
-// hasContent reports whether a file is what write writes. An error is of write itself.
+// hasContent reports whether a file's content is what write writes. An error comes from write itself.
 func hasContent(path string, write func(io.Writer) error) (bool, error) {
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() {
@@ -59,7 +58,7 @@ func hasContent(path string, write func(io.Writer) error) (bool, error) {
 
 var errOther = errors.New("other bytes")
 
-// comparing is a writer that takes what is read next, and nothing else.
+// comparing is a writer that accepts only what it reads next from from.
 type comparing struct{ from io.Reader }
 
 func (c comparing) Write(p []byte) (int, error) {
@@ -70,12 +69,12 @@ func (c comparing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// sweep removes blobs that the index does not lead to: those of replaced manifests, and
-// those that a killed run wrote. The index is on the disk before.
+// sweep removes blobs that the index does not lead to: those of replaced manifests and of killed runs. The index must
+// be on the disk before.
 func (w *writer) sweep() error {
 	for _, e := range w.saved.entries {
 		if e.damage != nil {
-			return nil // nobody knows which blobs are its own
+			return nil // unknown which blobs are its own
 		}
 	}
 	used := w.used()
@@ -88,7 +87,7 @@ func (w *writer) sweep() error {
 	})
 }
 
-// used names the blobs that the index leads to.
+// used returns the names of the blobs that the index leads to.
 func (w *writer) used() map[string]bool {
 	used := map[string]bool{ocispec.DescriptorEmptyJSON.Digest.Encoded(): true}
 	present := map[digest.Digest]bool{}
@@ -110,7 +109,7 @@ func (w *writer) used() map[string]bool {
 	return used
 }
 
-// removeAll removes the files in a directory whose names are unwanted.
+// removeAll removes the files in a directory with unwanted names.
 func removeAll(dir string, unwanted func(name string) bool) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -132,13 +131,13 @@ func removeAll(dir string, unwanted func(name string) bool) error {
 	return durable.SyncDir(dir)
 }
 
-// isBlob tells names that blobs have.
+// isBlob reports whether a name is a blob's.
 func isBlob(name string) bool {
 	return checkDigest(digest.NewDigestFromEncoded(digest.SHA256, name)) == nil
 }
 
-// isTemporary tells the files that durable leaves behind when the power fails while it
-// writes one of ours.
+// isTemporary reports whether a name is that of a file that durable leaves behind if the power fails while it writes
+// one of ours.
 func isTemporary(name string) bool {
 	rest, ok := strings.CutPrefix(name, ".")
 	base, _, temp := strings.Cut(rest, ".tmp-")

@@ -11,15 +11,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// read verifies a repository as the reader's source has it now, then the roots before the
-// newest. What was saved before is a floor: older versions, other bytes under one version
-// and roles that have vanished are refused.
+// read verifies a repository as the reader's source has it now, then the roots before the newest. What was saved
+// before is a floor: older versions, other bytes of one version and vanished roles are refused.
 func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recording, error) {
 	t := &recordingSource{upstream: w.reader.Source, saved: w.saved, before: before, files: map[string][]byte{}}
 	floors := w.floors(gun, before)
 	reader := *w.reader
-	reader.Source, reader.Cache = t, nil // the snapshot is what is kept
-	// Floors only: a root from the snapshot would count as pinned.
+	reader.Source, reader.Cache = t, nil // the snapshot serves as the cache
+	// Only the floors: a root from the snapshot would count as pinned.
 	known := dct.Known{Floors: floors}
 	t.offer = w.savedRoot(gun, before)
 	repository, err := reader.Read(ctx, gun, known)
@@ -29,7 +28,7 @@ func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recordi
 	}
 	var expired error
 	if errors.Is(err, dct.ErrExpired) && ctx.Err() == nil {
-		// Whoever reads it has to accept its age; by then there may be no server to ask.
+		// Whoever reads the snapshot has to accept its age; by then there may be no server to ask.
 		expired = err
 		reader.AllowExpired = dct.Everything()
 		repository, err = reader.Read(ctx, gun, known)
@@ -48,7 +47,7 @@ func (w *writer) read(ctx context.Context, gun dct.GUN, before *entry) (*recordi
 	return r, w.proveChain(ctx, gun, r, before, reader)
 }
 
-// savedRoot is the newest root that was saved, or nil.
+// savedRoot returns the newest saved root, or nil.
 func (w *writer) savedRoot(gun dct.GUN, before *entry) []byte {
 	if before == nil {
 		return nil
@@ -64,8 +63,7 @@ func (w *writer) savedRoot(gun dct.GUN, before *entry) []byte {
 	return raw
 }
 
-// floors are the versions that were saved, as the files themselves have them. A file that
-// cannot be read sets none.
+// floors returns the saved versions, as stated in the files themselves. A file that cannot be read sets none.
 func (w *writer) floors(gun dct.GUN, before *entry) map[string]dct.Floor {
 	floors := map[string]dct.Floor{}
 	if before == nil {
@@ -92,9 +90,8 @@ func (w *writer) floors(gun dct.GUN, before *entry) map[string]dct.Floor {
 	return floors
 }
 
-// chain gets the roots before the newest. A version that the source does not have is a
-// gap, as the first rotation may be published together with the first version. Gaps among
-// the versions that were saved are not asked for again.
+// chain fetches the roots before the newest. A version that the source does not have is a gap, since the first
+// rotation may be published together with the first version. Gaps among saved versions are not requested again.
 func (t *recordingSource) chain(ctx context.Context, gun dct.GUN, newest int) error {
 	asked := 0
 	if t.before != nil {
@@ -115,9 +112,8 @@ func (t *recordingSource) chain(ctx context.Context, gun dct.GUN, newest int) er
 	return nil
 }
 
-// proveChain verifies the roots before the newest, offline. If the snapshot has some
-// already, the new ones must follow from them. Else a chain that does not hold is left out
-// with a warning: the newest root is verified by pins, and can still be saved.
+// proveChain verifies the roots before the newest, offline. New ones must follow from those already in the snapshot.
+// If it has none, a broken chain is left out with a warning: pins verify the newest root, which can still be saved.
 func (w *writer) proveChain(ctx context.Context, gun dct.GUN, r *recording, before *entry, reader dct.Reader) error {
 	oldest := 0
 	for name := range r.files {

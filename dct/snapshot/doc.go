@@ -1,21 +1,21 @@
 // Package snapshot keeps verified trust data in a directory, so that a migration still
 // works, and can still be proven, after the Notary v1 server is gone.
 //
-// The directory is an OCI image layout: one manifest for each repository, with a layer for
-// each metadata file in the bytes that the server sent. So tools that copy images copy
-// snapshots, and tools that sign images sign them. README.md has the format.
+// The directory is an OCI image layout: one manifest for each repository, with a layer for each metadata file, byte
+// for byte as the server sent it. So tools that copy images copy snapshots, and tools that sign images sign them.
+// README.md has the format.
 //
 // What it promises:
 //
-//   - [Save] keeps nothing that a [dct.Reader] has not verified in that call, but for its
-//     age, and nothing older than what the snapshot has. A repository that cannot be read now keeps what
-//     was saved of it before.
-//   - Killed at any moment, the directory is the snapshot from before or the new one. What
-//     was written for the new one is found again by the next run.
-//   - A [Signer] is asked for nothing but manifests of what was verified in that call, and
-//     once for each. A signature counts for the very files that are handed out.
+//   - [Save] keeps only what a [dct.Reader] has verified in that call, except for its
+//     age, and nothing older than what the snapshot has. For a repository that cannot be read
+//     now, it keeps what was saved before.
+//   - After a kill at any moment, the directory holds the old snapshot or the new one. The
+//     next run finds what was written for the new one.
+//   - A [Signer] signs only manifests of what was verified in that call, each once. A
+//     signature counts for exactly the files that are returned.
 //   - The same trust data, saved at the same time, gives the same bytes.
-//   - A [Snapshot] hands out a file only if it has the size and the SHA-256 that the
+//   - A [Snapshot] returns a file only if it has the size and the SHA-256 that the
 //     manifest lists, and the manifest those that the index lists. Damage is an error that
 //     names the repository, the role and the file.
 //

@@ -28,8 +28,8 @@ func newIndex(manifests []ocispec.Descriptor) ([]byte, error) {
 	return index.Bytes(), err
 }
 
-// writeIndex writes index.json, one descriptor after the other: thousands of repositories are many megabytes, and
-// it is written after each hundred of them.
+// writeIndex writes index.json, one descriptor after the other: for thousands of repositories it has many megabytes,
+// and it is written after each hundred of them.
 func writeIndex(to io.Writer, manifests []ocispec.Descriptor) error {
 	frame, err := encode(ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{},
@@ -39,7 +39,7 @@ func writeIndex(to io.Writer, manifests []ocispec.Descriptor) error {
 	}
 	out := bufio.NewWriter(to)
 	begin, end, _ := bytes.Cut(frame, []byte("[]"))
-	_, _ = out.Write(append(begin, '[')) // Flush returns what fails
+	_, _ = out.Write(append(begin, '[')) // Flush returns any error
 	for i, d := range manifests {
 		raw, err := encode(d)
 		if err != nil {
@@ -54,8 +54,8 @@ func writeIndex(to io.Writer, manifests []ocispec.Descriptor) error {
 	return out.Flush()
 }
 
-// parseIndex reads index.json, also as tools that copied the layout wrote it. Each
-// descriptor in the result has a digest that can be a file's name, and a size in bounds.
+// parseIndex reads index.json, even as rewritten by tools that copied the layout. Each descriptor in the result has a
+// digest that is safe as a file name, and a size within bounds.
 func parseIndex(raw []byte) ([]ocispec.Descriptor, error) {
 	var idx ocispec.Index
 	if err := decode(raw, &idx); err != nil {
@@ -87,8 +87,7 @@ func descriptor(gun dct.GUN, manifest []byte) ocispec.Descriptor {
 	}
 }
 
-// claimed is the GUN that index.json gives an entry, if it gives one: it is lost in a
-// registry.
+// claimed returns the GUN of an entry in index.json, if present: registries lose it.
 func claimed(d ocispec.Descriptor) (gun dct.GUN, ok bool, err error) {
 	name, ok := d.Annotations[annotationGUN]
 	if !ok {

@@ -16,11 +16,10 @@ var ErrLocked = errors.New("snapshot is being written by another process")
 // writers could lock two different files of the same name.
 const lockName = ".dct2notation.lock"
 
-// lock makes the caller the only writer until it calls the function in the result. The
-// lock ends with the process.
+// lock makes the caller the only writer until it calls the returned function. The lock ends with the process.
 func lock(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, lockName)
-	// Nothing is ever written through this handle, wherever a planted link may lead.
+	// Nothing is written through this handle, wherever a planted link may lead.
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("locking %s: no regular file", path)
 	}
@@ -36,5 +35,5 @@ func lock(dir string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
-	return func() { _ = f.Close() }, nil // gives the lock back
+	return func() { _ = f.Close() }, nil // releases the lock
 }

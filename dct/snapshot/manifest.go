@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// file is one metadata file of a repository: what a layer says of it.
+// file is one metadata file of a repository, as described by a layer.
 type file struct {
 	name    string // root, 3.root, timestamp, targets/releases
 	role    string
@@ -26,7 +26,7 @@ type file struct {
 	size    int64
 }
 
-// answers reports whether the file is what a source is asked for by that name.
+// answers reports whether the file is the one that a source is asked for by that name.
 func (f file) answers(name string) bool {
 	return name == f.name || name == f.role+"."+f.digest.Encoded() ||
 		f.name == "root" && name == chainName(f.version)
@@ -82,7 +82,7 @@ func parseManifest(raw []byte) (dct.GUN, []file, error) {
 	return gun, files, err
 }
 
-// savedAt is when the manifest says that its repository was saved; zero if it does not.
+// savedAt is when the manifest says that its repository was saved, or the zero time.
 func savedAt(raw []byte) time.Time {
 	var m ocispec.Manifest
 	if err := decode(raw, &m); err != nil {
@@ -92,7 +92,7 @@ func savedAt(raw []byte) time.Time {
 	return at
 }
 
-// parseGUN takes a GUN in its full spelling only.
+// parseGUN accepts a GUN only in its full spelling.
 func parseGUN(name string) (dct.GUN, error) {
 	gun, err := dct.ParseGUN(name)
 	if err == nil && gun.String() != name {
@@ -140,7 +140,7 @@ func parseLayer(l ocispec.Descriptor) (file, error) {
 		return file{}, fmt.Errorf("%s is no role", safetext.Safe(f.role, 128))
 	case isChain && (f.role != "root" || chained != version), !isChain && f.name != f.role:
 		return file{}, fmt.Errorf("file %s is not called as that of role %s and version %d is", safetext.Safe(f.name, 128), f.role, version)
-	// Whatever else a layer could say, this package would not have written.
+	// This package writes no other layers.
 	case !reflect.DeepEqual(l, f.layer()):
 		return file{}, fmt.Errorf("file %s is described otherwise than snapshots do", f.name)
 	}

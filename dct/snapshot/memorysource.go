@@ -7,21 +7,21 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// recordingSource is the source that one repository is read through when it is saved. It keeps the
-// bytes that the reader got, and gets from the snapshot what has the hash that was asked
-// for, as no server could send anything else. It is for one goroutine and one Read.
+// recordingSource is the source for reading one repository while saving it. It keeps the bytes that the reader got.
+// What has the requested hash it takes from the snapshot, since no server could send anything else. It is for one
+// goroutine and one Read.
 type recordingSource struct {
 	upstream dct.Source
 	saved    *Snapshot
 	before   *entry            // what was saved of the repository; nil if nothing
-	offer    []byte            // the root to give before the server is asked for one; nil: none
-	files    map[string][]byte // by name, as asked for
+	offer    []byte            // root to return before asking the server; nil: none
+	files    map[string][]byte // by requested name
 }
 
 // File implements [dct.Source].
 func (t *recordingSource) File(ctx context.Context, gun dct.GUN, name string, limit int64) ([]byte, error) {
 	if name == "root" {
-		clear(t.files) // the reader begins again: what it got until now did not fit together
+		clear(t.files) // the reader starts over: what it got so far did not match
 		if t.offer != nil {
 			t.files[name] = t.offer
 		}
@@ -40,8 +40,9 @@ func (t *recordingSource) File(ctx context.Context, gun dct.GUN, name string, li
 	return raw, nil
 }
 
-// find looks for a file in the snapshot. The timestamp always comes from the server, and the
-// root unless the newest snapshot lists the one that was saved: they tell what is new. Damage counts as absence: the server's file then repairs it.
+// find looks for a file in the snapshot. The timestamp always comes from the server, and so does the root unless the
+// newest snapshot role lists the saved one: these two show what is new. Damage counts as absence: the server's file
+// then repairs it.
 func (t *recordingSource) find(name string, limit int64) ([]byte, bool) {
 	if version, ok := chainVersion(name); ok {
 		return t.findRoot(version)
@@ -54,7 +55,7 @@ func (t *recordingSource) find(name string, limit int64) ([]byte, bool) {
 	return raw, err == nil && sumOf(raw) == sum
 }
 
-// findRoot looks for a root version among those that were saved of the repository.
+// findRoot looks for a root version among the repository's saved ones.
 func (t *recordingSource) findRoot(version int) ([]byte, bool) {
 	if t.before == nil {
 		return nil, false
@@ -67,7 +68,7 @@ func (t *recordingSource) findRoot(version int) ([]byte, bool) {
 	return raw, err == nil
 }
 
-// memorySource is what a recordingSource has kept, as a source: nothing else is asked for any more.
+// memorySource is the recorded content of a recordingSource, as a source that requests nothing more.
 type memorySource map[string][]byte
 
 // File implements [dct.Source].

@@ -14,49 +14,48 @@ import (
 )
 
 const (
-	// ArtifactType is that of the manifest of one repository's trust data.
+	// ArtifactType is the type of the manifest with one repository's trust data.
 	ArtifactType = "application/vnd.dct2notation.snapshot.v1"
-	// MediaType is that of a layer: one metadata file.
+	// MediaType is the type of a layer: one metadata file.
 	MediaType = "application/vnd.dct2notation.tuf.v1+json"
 )
 
-// Annotations. They tell people and tools what is inside. Reading goes by gun and file,
-// which can hide files and rename them, as a server could; it believes none of the others. [Snapshot.Saved] gives the
-// newest of the times, for people to compare with their own.
+// Annotations. They tell people and tools what is inside. Reading relies on gun and file, which can hide or rename
+// files as a server could, and ignores all others. [Snapshot.Saved] returns the newest of the times, for people to
+// compare with their own.
 const (
 	annotationGUN    = "io.dct2notation.gun"
 	annotationServer = "io.dct2notation.server"
 	annotationSaved  = "io.dct2notation.saved" // when this content was saved first
 	annotationTool   = "io.dct2notation.tool"
-	// Of a layer. On the manifest, version and expires are followed by a dot and a role.
+	// For a layer. On the manifest, version and expires are followed by a dot and a role.
 	annotationFile    = "io.dct2notation.file" // as dct.Source names it, without a hash
 	annotationRole    = "io.dct2notation.role"
 	annotationVersion = "io.dct2notation.version"
 	annotationExpires = "io.dct2notation.expires"
 )
 
-// Limits, in bytes. The files' own limits come from whoever asks for them.
+// Limits, in bytes. Callers set the limits of the files themselves.
 const (
 	maxIndex    = 256 << 20
-	maxManifest = 4 << 20 // what registries accept at least
+	maxManifest = 4 << 20 // the least that registries accept
 	maxFile     = 32 << 20
 	maxRoot     = 4 << 20
 )
 
-// maxChain is how many root versions before the newest are saved at most, like the reader's
-// limit on how many it follows.
+// maxChain is how many root versions before the newest are saved, like the reader's limit on how many it follows.
 const maxChain = 1000
 
-// latest are the files that every repository has.
+// latest lists the files that every repository has.
 var latest = []string{"root", "timestamp", "snapshot", "targets"}
 
 // rolePattern is the grammar of roles in the notary library.
 var rolePattern = regexp.MustCompile(`^(root|timestamp|snapshot|targets(/[-a-z0-9_]+)*)$`)
 
-// chainName is the file of one root version.
+// chainName returns the file name of a root version.
 func chainName(version int) string { return strconv.Itoa(version) + ".root" }
 
-// chainVersion is the version in a name that chainName made.
+// chainVersion returns the version in a name from chainName.
 func chainVersion(name string) (int, bool) {
 	number, ok := strings.CutSuffix(name, ".root")
 	if !ok {
@@ -76,7 +75,7 @@ func cutSum(name string) (role string, sum digest.Digest, ok bool) {
 	return name[:at], sum, checkDigest(sum) == nil
 }
 
-// checkDigest takes SHA-256 in its one spelling: it becomes the name of a file.
+// checkDigest accepts SHA-256 only in its one spelling: it becomes a file name.
 func checkDigest(d digest.Digest) error {
 	if err := d.Validate(); err != nil {
 		return err
@@ -87,11 +86,11 @@ func checkDigest(d digest.Digest) error {
 	return nil
 }
 
-// blobName is where a blob lies in the layout. The digest has passed checkDigest.
+// blobName returns a blob's path in the layout. The digest has passed checkDigest.
 func blobName(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }
 
-// refName makes a tag of a GUN, by which tools can copy its manifest. The hash keeps GUNs
-// apart that differ only in characters that a tag cannot have, or far behind.
+// refName makes a tag from a GUN, with which tools can copy its manifest. The hash distinguishes GUNs that differ
+// only in characters that a tag cannot have, or far at the end.
 func refName(gun dct.GUN) string {
 	readable := strings.Map(func(r rune) rune {
 		if r == '.' || r == '-' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {

@@ -17,27 +17,26 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Snapshot is saved trust data as a [dct.Source]. It sees the snapshot as it was when it
-// was opened; a file that a later Save has removed is an error of kind dct.ErrIncomplete.
-// It is safe for concurrent use. Memory holds names and hashes, no metadata.
+// Snapshot is saved trust data as a [dct.Source], as it was when opened. A file that a later Save removed is an error
+// of kind dct.ErrIncomplete. It is safe for concurrent use. It holds names and hashes in memory, no metadata.
 type Snapshot struct {
 	fsys     fs.FS
 	root     *os.Root // what fsys reads from
 	entries  map[dct.GUN]*entry
 	attached []attachment
-	lost     error // of a signature that is listed and cannot be read; nil if there is none
+	lost     error // for a listed signature that cannot be read; nil if none
 }
 
 // entry is one repository in the snapshot.
 type entry struct {
 	descriptor ocispec.Descriptor // as index.json has it
-	files      []file             // nil if the manifest is damaged
+	files      []file             // nil for a damaged manifest
 	saved      time.Time          // as the manifest has it; zero if it has no such time
 	damage     error              // of the manifest; an *dct.Error
 }
 
-// attachment is a manifest that refers to another as its subject, such as a signature. It
-// is no trust data, and stays as long as its subject.
+// attachment is a manifest that refers to another as its subject, such as a signature. It is not trust data, and
+// stays as long as its subject.
 type attachment struct {
 	descriptor ocispec.Descriptor
 	subject    ocispec.Descriptor
@@ -47,10 +46,9 @@ type attachment struct {
 
 const hintDir = "\nhint: it takes the directory that dct2notation snapshot -O has written, an OCI image layout"
 
-// Open reads the index and the manifests of a snapshot. An error that is
-// dct.ErrRefused means that the index is damaged or hostile, or that the directory holds
-// something else. A repository whose manifest is damaged fails when it is read: the others
-// can still be.
+// Open reads the index and the manifests of a snapshot. An error that is dct.ErrRefused means that the index is
+// damaged or hostile, or that the directory holds something else. A repository with a damaged manifest fails when it
+// is read; the others can still be read.
 func Open(dir string) (*Snapshot, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -65,7 +63,7 @@ func Open(dir string) (*Snapshot, error) {
 	return s, nil
 }
 
-// Close gives the directory back.
+// Close closes the directory.
 func (s *Snapshot) Close() error { return s.root.Close() }
 
 // GUNs lists the repositories in the snapshot, sorted.
@@ -75,13 +73,13 @@ func sortedGUNs(entries map[dct.GUN]*entry) []dct.GUN {
 	return slices.SortedFunc(maps.Keys(entries), byGUN)
 }
 
-// Saved returns when something was saved last that was not in the snapshot before; the zero time if nothing is saved
-// or a manifest does not say when. It is what the manifests say.
+// Saved returns when the latest new content was saved, according to the manifests. It is the zero time if nothing is
+// saved or a manifest has no time.
 func (s *Snapshot) Saved() time.Time {
 	var last time.Time
 	for _, e := range s.entries {
 		switch {
-		case e.damage != nil: // it fails where it is read
+		case e.damage != nil: // it fails when it is read
 		case e.saved.IsZero():
 			return time.Time{}
 		case e.saved.After(last):
@@ -91,8 +89,8 @@ func (s *Snapshot) Saved() time.Time {
 	return last
 }
 
-// Manifest describes a repository's manifest, which is what to sign in order to sign all of
-// its files; false if the snapshot does not have the repository.
+// Manifest describes a repository's manifest; to sign it is to sign all of its files. It returns false if the
+// snapshot does not have the repository.
 func (s *Snapshot) Manifest(gun dct.GUN) (ocispec.Descriptor, bool) {
 	e, ok := s.entries[gun]
 	if !ok {
@@ -125,7 +123,7 @@ func open(fsys fs.FS) (*Snapshot, error) {
 	return s, nil
 }
 
-// checkLayout looks whether this is a layout at all, and whether the folders are no links.
+// checkLayout checks that this is a layout, and that its folders are not links.
 func (s *Snapshot) checkLayout() error {
 	raw, err := readRegular(s.fsys, ocispec.ImageLayoutFile, 4096)
 	if err != nil {
@@ -150,8 +148,8 @@ func (s *Snapshot) checkLayout() error {
 	return nil
 }
 
-// add takes one entry of index.json. An error damns the index; a manifest that is damaged
-// is its own repository's matter, if the index tells whose it is.
+// add adds one entry of index.json. An error condemns the whole index. A damaged manifest concerns only its own
+// repository, if the index says which one that is.
 func (s *Snapshot) add(d ocispec.Descriptor) error {
 	claim, known, err := claimed(d)
 	if err != nil {
@@ -160,7 +158,7 @@ func (s *Snapshot) add(d ocispec.Descriptor) error {
 	raw, err := s.blob(d.Digest, d.Size)
 	if err != nil {
 		if !known && d.ArtifactType == signatureType {
-			s.lost = err // less than none can it vouch for; the next Save leaves it out
+			s.lost = err // it vouches for nothing; the next Save leaves it out
 			return nil
 		}
 		if !known {
@@ -207,7 +205,7 @@ func attachmentOf(d ocispec.Descriptor, raw []byte) (attachment, bool) {
 	return a, checkDigest(a.subject.Digest) == nil
 }
 
-// find gives the file that a source is asked for by a name.
+// find returns the file that a source is asked for by a name.
 func (e *entry) find(name string) (file, bool) {
 	i := slices.IndexFunc(e.files, func(f file) bool { return f.answers(name) })
 	if i < 0 {
@@ -216,7 +214,7 @@ func (e *entry) find(name string) (file, bool) {
 	return e.files[i], true
 }
 
-// chain lists the root versions before the newest, sorted.
+// chain returns the root versions before the newest, sorted.
 func (e *entry) chain() []file {
 	var roots []file
 	for _, f := range e.files {
@@ -228,5 +226,5 @@ func (e *entry) chain() []file {
 	return roots
 }
 
-// isNotThere tells absence from all that may be wrong with a file.
+// isNotThere reports whether an error says that a file is absent rather than damaged.
 func isNotThere(err error) bool { return errors.Is(err, fs.ErrNotExist) }

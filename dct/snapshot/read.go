@@ -36,12 +36,12 @@ func (s *Snapshot) File(ctx context.Context, gun dct.GUN, fileName string, limit
 	return s.read(gun, f)
 }
 
-// absent is the answer for what was not saved.
+// absent returns the error for what was not saved.
 func absent(name string) error {
 	return &lookup.AbsentError{By: lookup.Snapshot, What: "file " + safetext.Safe(name, 128) + " of it"}
 }
 
-// read gives the bytes of a file as they were saved, or an *dct.Error that names it.
+// read returns the bytes of a file as saved, or an *dct.Error that names it.
 func (s *Snapshot) read(gun dct.GUN, f file) ([]byte, error) {
 	raw, err := s.blob(f.digest, f.size)
 	if err != nil {
@@ -50,8 +50,8 @@ func (s *Snapshot) read(gun dct.GUN, f file) ([]byte, error) {
 	return raw, nil
 }
 
-// damage says what is wrong with a file, and what kind of error that is to callers. Its
-// text leaves the kind to whoever names the file's owner.
+// damage says what is wrong with a file, and which kind of error that is. Its text leaves the kind to the caller, who
+// names the file's owner.
 type damage struct {
 	kind error
 	err  error
@@ -85,7 +85,7 @@ func (s *Snapshot) blob(d digest.Digest, size int64) ([]byte, error) {
 
 func sumOf(raw []byte) digest.Digest { return digest.SHA256.FromBytes(raw) }
 
-// blame says whose file is damaged.
+// blame names the owner of a damaged file.
 func blame(gun dct.GUN, role, what string, err error) error {
 	kind := dct.ErrRefused
 	var d *damage
@@ -98,7 +98,7 @@ func blame(gun dct.GUN, role, what string, err error) error {
 	}
 }
 
-// readRegular reads a file that is no link, pipe or folder, and not larger than limit.
+// readRegular reads a regular file that is not larger than limit.
 func readRegular(fsys fs.FS, path string, limit int64) ([]byte, error) {
 	info, err := fs.Lstat(fsys, path)
 	if err != nil {

@@ -13,15 +13,14 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// was is what became of reading a repository.
+// was is the result of reading a repository.
 type was struct {
 	*recording
 	before *entry
 	err    error
 }
 
-// save puts the blobs of a repository that was read on the disk. An error is the run's: the
-// repository's own is in the result.
+// save writes the blobs of a repository to the disk. An error ends the run; the repository's own is in the result.
 func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 	before, err := r.before, r.err
 	var files []file
@@ -45,7 +44,7 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 	blobs := append(r.bytes(files), ocispec.DescriptorEmptyJSON.Data)
 	switch {
 	case before != nil && slices.Equal(before.files, files) && w.maySign(ctx, before, manifest):
-		done.Outcome = Unchanged // its blobs may be damaged all the same
+		done.Outcome = Unchanged // its blobs may still be damaged
 	case before != nil:
 		done.Outcome = Changed
 	}
@@ -58,15 +57,14 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 	if done.Outcome != Unchanged {
 		w.saved.entries[gun] = &entry{descriptor: descriptor(gun, manifest), files: files}
 	}
-	if w.options.Signer != nil && r.expired == nil { // what is signed was verified, its age as well
+	if w.options.Signer != nil && r.expired == nil { // only what was verified is signed, including its age
 		d, _ := w.saved.Manifest(gun)
 		w.pending = append(w.pending, pending{done, verified(r.repository, d)})
 	}
 	return done, nil
 }
 
-// describe makes the manifest of a repository. What could not be read again must not
-// replace what can.
+// describe makes the manifest of a repository. A manifest that could not be read again must not replace one that can.
 func (w *writer) describe(r *dct.Repository, files []file) ([]byte, error) {
 	gun := r.GUN()
 	manifest, err := newManifest(gun, files, w.about(r))
@@ -82,7 +80,7 @@ func (w *writer) describe(r *dct.Repository, files []file) ([]byte, error) {
 	return manifest, nil
 }
 
-// about are the annotations that describe a repository to people.
+// about returns the annotations that describe a repository to people.
 func (w *writer) about(r *dct.Repository) map[string]string {
 	about := map[string]string{annotationSaved: w.now()}
 	if w.options.Tool != "" {
@@ -100,12 +98,12 @@ func (w *writer) about(r *dct.Repository) map[string]string {
 	return about
 }
 
-// recording is a repository that was verified, and the bytes it was verified from.
+// recording is a verified repository with the bytes it was verified from.
 type recording struct {
 	repository *dct.Repository
-	files      map[string][]byte // by name, as the reader asked for them
+	files      map[string][]byte // by name, as the reader requested them
 	warning    string
-	expired    error // why it would be refused for its age; nil: it would not
+	expired    error // why its age would be refused; nil if it would not
 }
 
 // warn adds a warning.
@@ -134,7 +132,7 @@ func (r *recording) list() []file {
 	return files
 }
 
-// bytes returns the content of files that list described.
+// bytes returns the content of the files that list described.
 func (r *recording) bytes(files []file) [][]byte {
 	content := make([][]byte, 0, len(files)+1)
 	for _, f := range files {
@@ -147,7 +145,7 @@ func (r *recording) bytes(files []file) [][]byte {
 	return content
 }
 
-// errOlder is the cause when a source has less than the snapshot.
+// errOlder is the cause if a source has older data than the snapshot.
 var errOlder = errors.New("rolled back: the snapshot has a newer root")
 
 const hintElsewhere = "if the repository was deleted and made anew, save it into another directory: this one keeps the trust data of before"

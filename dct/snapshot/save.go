@@ -18,22 +18,20 @@ import (
 	"github.com/dct2notation/dct2notation/internal/ordered"
 )
 
-// Options of [Save]. All may be left out.
+// Options of [Save]. All are optional.
 type Options struct {
 	// Tool is the name and version of the program, for the manifests.
 	Tool string
-	// Server gives the address that trust data of a registry host comes from, for the
-	// manifests. Credentials in it are left out.
+	// Server returns the address of a registry host's trust data, for the manifests. Credentials in it are left out.
 	Server func(registry string) string
-	// Readers is how many repositories are read at the same time; 0: one.
+	// Readers is how many repositories are read concurrently; 0: one.
 	Readers int
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
-	// Observe is called after each repository, from the goroutine of Save. What it is told
-	// of counts when Save returns, and may have to be done again if it does not.
+	// Observe is called after each repository, from the goroutine of Save. Its results are final only when Save
+	// returns; otherwise they may have to be done again.
 	Observe func(Saved)
-	// Signer signs each repository that was verified in this call and has no signature of
-	// it yet; nil: nothing is signed.
+	// Signer signs each repository verified in this call that has no signature of it yet. Nil: nothing is signed.
 	Signer Signer
 }
 
@@ -43,33 +41,32 @@ type Outcome string
 // Outcomes.
 const (
 	Added     Outcome = "added"
-	Changed   Outcome = "changed"   // other content than was saved before, or damage repaired
-	Unchanged Outcome = "unchanged" // its manifest stays as it is
-	Kept      Outcome = "kept"      // could not be read now; what was saved before stays
+	Changed   Outcome = "changed"   // content changed, or damage repaired
+	Unchanged Outcome = "unchanged" // same manifest
+	Kept      Outcome = "kept"      // could not be read now; the saved one stays
 	Failed    Outcome = "failed"    // could not be read, and nothing was saved before
 )
 
-// Saved tells what became of one repository.
+// Saved is the result for one repository.
 type Saved struct {
 	GUN     dct.GUN
 	Outcome Outcome
-	Err     error  // why it was kept or has failed; of the kinds that dct.Reader gives
+	Err     error  // why it was kept or failed; of dct.Reader's kinds
 	Warning string // what a person should know although it was saved; may be empty
-	// Expired is why it is refused for its age by whoever reads it without allowing that, although it
-	// was saved; nil: it is not. It is not signed then.
+	// Expired is set if the repository was saved although it is expired: the error that readers get unless they allow
+	// that. It is then not signed.
 	Expired error
-	// Unsigned is why it has no signature although one was asked for. It is known when Save
-	// returns, in the summary.
+	// Unsigned is why it has no requested signature. It is known when Save returns, in the summary.
 	Unsigned error
 }
 
 // Summary counts repositories by outcome.
 type Summary struct {
 	Added, Changed, Unchanged, Kept, Failed int
-	Expired                                 int // of those that were saved or are unchanged
-	// Where a signer was given: signed now, signed by it before, and not signed.
+	Expired                                 int // of those saved or unchanged
+	// With a signer: signed now, signed by it before, and not signed.
 	Signed, SignedBefore, Unsigned int
-	// Attention are those with an error or a warning, in the order of their names.
+	// Attention has the repositories with an error or a warning, sorted by name.
 	Attention []Saved
 }
 
@@ -85,19 +82,16 @@ func (s Summary) WrongServer(guns []dct.GUN) error {
 	return dct.WrongServer(read)
 }
 
-// commitEvery is after how many repositories the index is written, so that a long run that is
-// killed keeps most of its work.
+// commitEvery is after how many repositories the index is written, so that a killed long run keeps most of its work.
 const commitEvery = 100
 
-// Save reads and verifies the repositories through the reader, one after the other, and
-// saves in the directory what was verified, also what is past its date. The directory is made if it is not there; what
-// else it has saved stays. A repository that is unchanged costs one request, for the
-// timestamp.
+// Save reads and verifies the repositories through the reader, one after the other, and saves what was verified in
+// the directory, even if it is expired. It creates the directory if needed and keeps what else is saved there. An
+// unchanged repository costs one request, for the timestamp.
 //
-// A repository's failure is in the summary. An error means that the run has ended early:
-// ctx has ended, the disk refuses, or the directory is no snapshot or a damaged one; ErrLocked if
-// another process writes to it. What was complete by then is in the snapshot, if the disk
-// allows, and the summary tells of it.
+// A repository's failure is in the summary. An error means that the run ended early: ctx ended, the disk failed, or
+// the directory is not a snapshot or a damaged one; ErrLocked if another process writes to it. What was complete by
+// then is in the snapshot, if the disk allows, and in the summary.
 func Save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o Options) (Summary, error) {
 	sum, err := save(ctx, dir, reader, guns, o)
 	if err != nil && ctx.Err() == nil {
@@ -124,7 +118,7 @@ func save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o
 	}
 	defer func() { _ = s.Close() }() // only read from
 	hosts := dct.NewHosts()
-	hosts.ByRepository = true // the server goes: whatever it still gives is to be saved
+	hosts.ByRepository = true // the server is going away: save whatever it still returns
 	w := &writer{dir: dir, saved: s, reader: reader, options: o, every: commitEvery, hosts: hosts}
 	if o.Signer != nil {
 		if err := w.findUnlisted(); err != nil {
@@ -139,17 +133,17 @@ func save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o
 	return sum, w.sweep()
 }
 
-// writer is the one process that changes a snapshot. It is not for several goroutines.
+// writer is the one process that changes a snapshot. It is not safe for concurrent use.
 type writer struct {
 	dir     string
-	saved   *Snapshot // on the disk, but for the entries that changed since the last commit
+	saved   *Snapshot // on the disk, except entries changed since the last commit
 	reader  *dct.Reader
 	options Options
-	every   int // commit after that many repositories
+	every   int // commit after this many repositories
 
-	hosts *dct.Hosts // those that are not asked any more
+	hosts *dct.Hosts // hosts not to ask again
 
-	pending  []pending    // what is to be signed after the next commit
+	pending  []pending    // to be signed after the next commit
 	unlisted []attachment // signatures on the disk that the index did not list
 }
 
@@ -157,7 +151,7 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 	var sum Summary
 	guns = slices.Clone(guns)
 	slices.SortFunc(guns, byGUN)
-	entries := maps.Clone(w.saved.entries) // what is read ahead is not in the way of what is written
+	entries := maps.Clone(w.saved.entries) // reading ahead does not interfere with writing
 	i := -1
 	for gun, r := range ordered.Each(ctx, slices.Compact(guns), w.options.Readers, func(ctx context.Context, gun dct.GUN) was {
 		one := was{before: entries[gun]}
@@ -170,7 +164,7 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 		i++
 		done, err := w.save(ctx, gun, r)
 		if err != nil {
-			// Also when ctx has ended: what is complete is to be found by the next run.
+			// Even after ctx has ended: the next run must find what is complete.
 			return sum, errors.Join(err, w.commit())
 		}
 		sum.count(done)
@@ -189,12 +183,12 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 	return sum, w.commitAndSign(ctx, &sum)
 }
 
-// commitAndSign writes the index, signs what it lists, and writes it again.
+// commitAndSign writes the index, signs its entries, and writes it again.
 func (w *writer) commitAndSign(ctx context.Context, sum *Summary) error {
 	if err := w.commit(); err != nil || len(w.pending) == 0 {
 		return err
 	}
-	// What was signed before an error is listed.
+	// What was signed before an error must be listed.
 	return errors.Join(w.signPending(ctx, sum), w.commit())
 }
 
@@ -229,8 +223,7 @@ func (s *Summary) attend(done Saved) {
 	s.Attention[i].Unsigned = done.Unsigned
 }
 
-// commit writes the index. All blobs that it leads to are on the disk already. An index
-// that would be the same is left alone.
+// commit writes the index, unless it is unchanged. All blobs it leads to are already on the disk.
 func (w *writer) commit() error {
 	path, list := filepath.Join(w.dir, ocispec.ImageIndexFile), sortEntries(w.saved.entries, w.saved.attached)
 	write := func(to io.Writer) error { return writeIndex(to, list) }
@@ -248,7 +241,7 @@ func (w *writer) now() string {
 	return now().UTC().Format(time.RFC3339)
 }
 
-// server is where the repository came from, without credentials.
+// server returns where the repository came from, without credentials.
 func (w *writer) server(gun dct.GUN) string {
 	if w.options.Server == nil {
 		return ""

@@ -13,36 +13,35 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// Verified is the manifest of trust data that [Save] has verified in this process and saved.
-// Only Save makes one; the zero Verified must not be signed.
+// Verified is the manifest of trust data that [Save] has verified and saved in this process. Only Save makes one; the
+// zero Verified must not be signed.
 type Verified struct {
 	gun      dct.GUN
 	manifest ocispec.Descriptor
 	expired  []string
 }
 
-// verified is what may be signed of a repository that was read in this call. It leaves the
-// targets behind: many wait for the next commit.
+// verified returns what may be signed of a repository read in this call. It drops the targets, since many wait for
+// the next commit.
 func verified(r *dct.Repository, manifest ocispec.Descriptor) Verified {
 	return Verified{r.GUN(), manifest, r.Expired()}
 }
 
-// GUN is the repository; the zero GUN for the zero Verified.
+// GUN returns the repository, or the zero GUN for the zero Verified.
 func (v Verified) GUN() dct.GUN { return v.gun }
 
-// Manifest is what to sign: it lists each file with its SHA-256.
+// Manifest returns what to sign: it lists each file with its SHA-256.
 func (v Verified) Manifest() ocispec.Descriptor { return v.manifest }
 
-// Expired names what was past its date and allowed to be.
+// Expired names what was expired and allowed to be.
 func (v Verified) Expired() []string { return slices.Clone(v.expired) }
 
-// A Signer signs what [Save] has verified. It is used from one goroutine.
+// A Signer signs what [Save] has verified. It is called from one goroutine.
 type Signer interface {
-	// Ours reports whether a signature is by this signer's key, over the manifest, and
-	// intact. No key operation is spent. An error means that this is unknown.
+	// Ours reports whether a signature is intact, over the manifest, and by this signer's key. It spends no key
+	// operation. An error means that this is unknown.
 	Ours(ctx context.Context, manifest ocispec.Descriptor, mediaType string, envelope []byte) (bool, error)
-	// Attest spends a key operation. An error is the one repository's: it stays saved,
-	// without a signature.
+	// Attest spends a key operation. After an error the repository stays saved, without a signature.
 	Attest(ctx context.Context, v Verified) (Signature, error)
 }
 
@@ -53,9 +52,8 @@ type Signature struct {
 	Manifest  []byte
 }
 
-// signPending signs what was saved since the last call. The index has to be on the disk:
-// then a signature that a killed run did not list is found by the manifest that it signs,
-// and a kill costs one key operation at most.
+// signPending signs what was saved since the last call. The index must be on the disk: then a signature that a killed
+// run did not list is found by its manifest, and a kill costs at most one key operation.
 func (w *writer) signPending(ctx context.Context, sum *Summary) error {
 	for _, p := range w.pending {
 		fresh, err := w.sign(ctx, p.verified)
@@ -85,8 +83,7 @@ type pending struct {
 	verified Verified
 }
 
-// sign puts a signature beside a manifest, unless there is one of ours. fresh says that a
-// key operation was spent.
+// sign adds a signature to a manifest, unless one of ours exists. fresh reports whether a key operation was spent.
 func (w *writer) sign(ctx context.Context, v Verified) (fresh bool, err error) {
 	if _, ok, err := w.ours(ctx, w.saved, v.manifest); ok || err != nil {
 		return false, err
@@ -120,12 +117,12 @@ func (w *writer) sign(ctx context.Context, v Verified) (fresh bool, err error) {
 	return true, nil
 }
 
-// diskError is what ends the run, among the errors of one repository.
+// diskError marks, among the errors of one repository, the one that ends the run.
 type diskError struct{ err error }
 
 func (d *diskError) Error() string { return d.err.Error() }
 
-// signatureDescriptor is the entry of a signature in index.json.
+// signatureDescriptor returns a signature's entry in index.json.
 func signatureDescriptor(manifest []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{
 		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: signatureType,
@@ -147,8 +144,7 @@ func (w *writer) ours(ctx context.Context, s *Snapshot, manifest ocispec.Descrip
 	return attachment{}, false, nil
 }
 
-// findUnlisted looks for signatures among the blobs that no index leads to, as a killed run
-// leaves them behind.
+// findUnlisted looks for signatures among the blobs that no index leads to, which a killed run leaves behind.
 func (w *writer) findUnlisted() error {
 	list, err := os.ReadDir(blobDir(w.dir))
 	if err != nil {
@@ -162,7 +158,7 @@ func (w *writer) findUnlisted() error {
 		sum := digest.NewDigestFromEncoded(digest.SHA256, e.Name())
 		raw, err := readRegular(w.saved.fsys, blobName(sum), maxEnvelope)
 		if err != nil || sumOf(raw) != sum {
-			continue // whatever it is, it is no signature that can be used
+			continue // not a usable signature, whatever it is
 		}
 		if a, ok := attachmentOf(signatureDescriptor(raw), raw); ok && a.envelope.Size > 0 {
 			w.unlisted = append(w.unlisted, a)
@@ -171,15 +167,15 @@ func (w *writer) findUnlisted() error {
 	return nil
 }
 
-// maySign reports whether a saved manifest can stay as it is where a signer is given: it is
-// signed already, or what would be written now, but for when it was saved and by which
-// version. So nothing is signed that was not made or verified in this process.
+// maySign reports whether a saved manifest can stay as it is when a signer is given. It can if it is signed already,
+// or if it equals what would be written now except for the time and the tool's version. So only what was made or
+// verified in this process is signed.
 func (w *writer) maySign(ctx context.Context, before *entry, now []byte) bool {
 	if w.options.Signer == nil || w.asWritten(before, now) {
 		return true
 	}
 	_, signed, err := w.ours(ctx, w.saved, before.descriptor)
-	return signed || err != nil // sign says what is not known
+	return signed || err != nil // sign reports the error
 }
 
 func (w *writer) asWritten(before *entry, now []byte) bool {

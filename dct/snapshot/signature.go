@@ -19,17 +19,17 @@ const signatureType = "application/vnd.cncf.notary.signature"
 
 const (
 	maxEnvelope   = 1 << 20
-	maxSignatures = 100 // of one manifest that are looked at, as many as notation verify does
+	maxSignatures = 100 // checked per manifest, as many as in notation verify
 )
 
 // A Judge reports whether a signature of saved trust data is trusted.
 type Judge interface {
-	// Judge judges a signature of a repository's manifest. All that is wrong with the
-	// signature is in the verdict; an error means that nobody knows.
+	// Judge judges a signature of a repository's manifest. Everything wrong with the signature is in the verdict; an
+	// error means that it is unknown.
 	Judge(ctx context.Context, gun dct.GUN, manifest ocispec.Descriptor, mediaType string, envelope []byte) (Verdict, error)
 }
 
-// Verdict is what a [Judge] says.
+// Verdict is the result of a [Judge].
 type Verdict struct {
 	Trusted bool
 	At      time.Time // when it was signed
@@ -37,9 +37,8 @@ type Verdict struct {
 	Reason  string    // why it is not trusted
 }
 
-// Signature judges the signatures of a repository's manifest, that is of the very files
-// that File hands out. Of several that are trusted the first that was made counts. Where
-// there is none, or no judge, the verdict says so.
+// Signature judges the signatures of a repository's manifest, and so of exactly the files that File returns. Of
+// several trusted ones the earliest counts. If there is none, or no judge, the verdict says so.
 func (s *Snapshot) Signature(ctx context.Context, gun dct.GUN, judge Judge) (Verdict, error) {
 	manifest, ok := s.Manifest(gun)
 	if !ok {
@@ -83,9 +82,9 @@ func (s *Snapshot) judge(ctx context.Context, gun dct.GUN, manifest ocispec.Desc
 	return v, nil
 }
 
-// TimeAttestation says of each repository when its manifest was signed, if the judge trusts the
-// signature; without a judge, never. It is for a reader whose source is this very Snapshot: another one of the same
-// directory may have other manifests.
+// TimeAttestation returns a function that says when each repository's manifest was signed, if the judge trusts the
+// signature; without a judge, never. Use it only with a reader whose source is this very Snapshot: another one of the
+// same directory may have other manifests.
 func (s *Snapshot) TimeAttestation(judge Judge) dct.TimeAttestation {
 	return func(ctx context.Context, gun dct.GUN) (dct.ValidAt, error) {
 		v, err := s.Signature(ctx, gun, judge)
@@ -105,13 +104,13 @@ func sightOf(v Verdict) dct.TimeAttestation {
 	}
 }
 
-// Signatures counts the signatures of a repository's manifest, of whomever they are.
+// Signatures counts the signatures of a repository's manifest, whoever made them.
 func (s *Snapshot) Signatures(gun dct.GUN) int {
 	manifest, _ := s.Manifest(gun)
 	return len(s.signatures(manifest))
 }
 
-// signatures lists those of a manifest, in an order of their own.
+// signatures returns the signatures of a manifest, in a fixed order.
 func (s *Snapshot) signatures(manifest ocispec.Descriptor) []attachment {
 	var list []attachment
 	for _, a := range s.attached {
@@ -125,13 +124,13 @@ func (s *Snapshot) signatures(manifest ocispec.Descriptor) []attachment {
 	return list
 }
 
-// signs reports whether an attachment is a signature of a manifest, by what it says itself.
+// signs reports whether an attachment claims to be a signature of a manifest.
 func (a attachment) signs(manifest ocispec.Descriptor) bool {
 	return a.envelope.Size > 0 && a.subject.Digest == manifest.Digest && a.subject.Size == manifest.Size &&
 		a.subject.MediaType == manifest.MediaType
 }
 
-// envelopeOf is the layer of a signature's manifest; the zero Descriptor for any other.
+// envelopeOf returns the layer of a signature's manifest, or the zero Descriptor for any other.
 func envelopeOf(m ocispec.Manifest) ocispec.Descriptor {
 	if m.ArtifactType != signatureType && m.Config.MediaType != signatureType || len(m.Layers) != 1 {
 		return ocispec.Descriptor{}

@@ -7,9 +7,8 @@ import (
 	"fmt"
 )
 
-// decode reads JSON in the one form that encode gives it, but for white space: no member
-// that v does not know, none twice, none in another case or order. What two decoders could
-// read differently is thereby refused, and so is a flipped bit in a name.
+// decode reads JSON in exactly encode's form, except for white space: no unknown or repeated member, none in another
+// case or order. So it refuses what two decoders could read differently, and a flipped bit in a name.
 func decode(raw []byte, v any) error {
 	if err := json.Unmarshal(raw, v); err != nil {
 		return fmt.Errorf("not the JSON it should be: %w", err)
@@ -28,5 +27,5 @@ func decode(raw []byte, v any) error {
 	return nil
 }
 
-// encode gives the same bytes for the same value: maps are sorted by key.
+// encode returns the same bytes for the same value: maps are sorted by key.
 func encode(v any) ([]byte, error) { return json.Marshal(v) }

@@ -10,27 +10,26 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// Result is what [Verify] found out about one repository.
+// Result is the result of [Verify] for one repository.
 type Result struct {
 	GUN      dct.GUN
 	Manifest digest.Digest // names the repository's trust data as a whole
 	Targets  int           // trusted ones
-	Findings int           // entries that are no trusted targets
+	Findings int           // entries that are not trusted targets
 	Expiries []dct.Expiry
-	Expired  []string // what is past its date and was allowed to be
+	Expired  []string // what is expired and was allowed to be
 	Judged   dct.Judged
 	PinnedBy string
-	// Signatures counts those of the manifest; Signature is what the judge says of them.
+	// Signatures counts the manifest's signatures; Signature is the judge's verdict on them.
 	Signatures int
 	Signature  Verdict
 	Err        error // an *dct.Error; nil if everything verifies
 }
 
-// Verify checks a snapshot without any server: each file's bytes, and the trust data as
-// reader judges it, with the root chain. The reader's Source is not used. With a judge, each
-// repository needs a signature that it trusts, and what that covers is judged for age at the
-// time it was signed; nil: all is judged now. Results are sorted by GUN; a repository that fails is a result and not an
-// error. An error means that the snapshot cannot be opened, or that ctx has ended.
+// Verify checks a snapshot without any server: each file's bytes, and the trust data as reader judges it, with the
+// root chain. It does not use the reader's Source. With a judge, each repository needs a trusted signature, and
+// expiry is judged at the time it was signed; without one, expiry is judged now. Results are sorted by GUN; a failing
+// repository is a result, not an error. An error means that the snapshot cannot be opened, or that ctx has ended.
 func Verify(ctx context.Context, dir string, reader *dct.Reader, judge Judge) ([]Result, error) {
 	s, err := Open(dir)
 	if err != nil {
@@ -66,7 +65,7 @@ func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader, j
 		return result
 	}
 	reader.TimeAttestation = sightOf(result.Signature)
-	// First without the chain: its oldest root would count as pinned.
+	// Read first without the chain: its oldest root would count as pinned.
 	repository, err := reader.Read(ctx, gun, dct.Known{})
 	if err != nil {
 		result.Err = err
@@ -81,7 +80,7 @@ func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader, j
 	return result
 }
 
-// intact reads all that the manifest lists, also what verifying would not ask for.
+// intact reads everything that the manifest lists, even what verification would not request.
 func (s *Snapshot) intact(ctx context.Context, gun dct.GUN) error {
 	e := s.entries[gun]
 	if e.damage != nil {
@@ -104,8 +103,8 @@ func (s *Snapshot) intact(ctx context.Context, gun dct.GUN) error {
 	return nil
 }
 
-// intactSignatures reads the signatures of a repository's manifest. A manifest that is lost
-// may be one, of any repository that has none.
+// intactSignatures reads the signatures of a repository's manifest. A lost manifest may be one, for any repository
+// without a signature.
 func (s *Snapshot) intactSignatures(gun dct.GUN) error {
 	manifest, _ := s.Manifest(gun)
 	list := s.signatures(manifest)
@@ -120,9 +119,8 @@ func (s *Snapshot) intactSignatures(gun dct.GUN) error {
 	return nil
 }
 
-// follow verifies the root chain that the reader's source has, from one version to the
-// newest: each must be signed by the one before. The newest root has to be judged by pins
-// before, since to follow a chain is to trust where it begins.
+// follow verifies the root chain in the reader's source, from one version to the newest: each must be signed by the
+// previous one. Pins must have verified the newest root before, since following a chain trusts its beginning.
 func follow(ctx context.Context, reader dct.Reader, gun dct.GUN, from string) error {
 	raw, err := reader.Source.File(ctx, gun, from, maxRoot)
 	if err != nil {

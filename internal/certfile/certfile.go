@@ -1,10 +1,9 @@
-// Package certfile reads files of X.509 certificates, for every flag and configuration field that
-// names one. A file is PEM or DER; a byte-order mark, CRLF line ends and text between the
-// certificates, such as openssl's bag attributes, do not matter.
+// Package certfile reads files of X.509 certificates, for every flag and configuration field that names one. A file
+// is PEM or DER; a byte-order mark, CRLF line ends and text between the certificates, such as openssl's bag
+// attributes, are ignored.
 //
-// No certificate is passed over in silence: a PEM block that cannot be read, or that is something
-// else than a certificate, is an error that says where it is. encoding/pem alone skips such blocks,
-// and a chain without its first certificate is another chain.
+// No certificate is skipped silently: a PEM block that cannot be read or is not a certificate is an error that says
+// where it is. encoding/pem alone skips such blocks, and a chain without its first certificate is a different chain.
 package certfile
 
 import (
@@ -19,10 +18,10 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// maxSize bounds a file. The bundles of operating systems have a quarter of a MiB.
+// maxSize bounds a file. Operating systems' bundles have about a quarter of a MiB.
 const maxSize = 4 << 20
 
-// Read returns the certificates of a file, in its order, at least one. Errors name the file.
+// Read returns the certificates of a file in order, at least one. Errors name the file.
 func Read(path string) ([]*x509.Certificate, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -40,7 +39,7 @@ func Read(path string) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// Pool returns the certificates of a file added to a copy of pool.
+// Pool returns a copy of pool with the certificates of a file added.
 func Pool(pool *x509.CertPool, path string) (*x509.CertPool, error) {
 	certs, err := Read(path)
 	if err != nil {
@@ -58,7 +57,7 @@ var (
 	begin         = []byte("-----BEGIN ")
 )
 
-// Parse returns the certificates of a file's content, in its order, at least one.
+// Parse returns the certificates in a file's content in order, at least one.
 func Parse(raw []byte) ([]*x509.Certificate, error) {
 	if len(raw) > maxSize {
 		return nil, fmt.Errorf("it is larger than %d MiB, which no file of certificates is", maxSize>>20)

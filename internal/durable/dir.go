@@ -27,7 +27,7 @@ func MkdirAll(dir string, perm os.FileMode) error {
 			return err
 		}
 	}
-	// Another process may create it at the same moment; that is as good.
+	// Another process may create it at the same moment; that is just as good.
 	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("creating directory %s: %w", dir, err)
 	}

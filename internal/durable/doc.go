@@ -6,9 +6,8 @@
 // in one step, and the directory is flushed too. When a function returns nil,
 // the disk has both the bytes and the name.
 //
-// What is not promised: a disk that acknowledges a flush it did not do, and
-// Windows, where a directory cannot be flushed and the name may therefore be
-// lost (the bytes never are half there). A crash may leave a temporary file
+// What is not promised: a disk that acknowledges a flush it did not do, and Windows, where a directory cannot be
+// flushed and the name may therefore be lost (the bytes are never incomplete). A crash may leave a temporary file
 // whose name begins with a dot and contains ".tmp-"; nothing reads it.
 //
 // Everything here may be called from several goroutines and processes at

@@ -14,8 +14,8 @@ const (
 	NoWait   = syscall.O_NONBLOCK // a pipe returns at once
 )
 
-// TryLock takes the exclusive lock on f and reports whether it got it: false if another open file has
-// it, of this process or another. The lock ends with [Unlock], and when f is closed.
+// TryLock tries to take the exclusive lock on f and reports whether it got it. It returns false if another open file,
+// of this process or another, holds it. The lock ends with [Unlock], and when f is closed.
 func TryLock(f *os.File) (bool, error) {
 	switch err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
@@ -25,7 +25,7 @@ func TryLock(f *os.File) (bool, error) {
 	}
 }
 
-// Unlock gives back the lock on f.
+// Unlock releases the lock on f.
 func Unlock(f *os.File) error { return flock(f, syscall.LOCK_UN) }
 
 func flock(f *os.File, how int) error {

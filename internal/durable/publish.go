@@ -12,10 +12,9 @@ import (
 // and never replaces a file that is there already: then the error is
 // fs.ErrExist and temp stays. On success temp is gone.
 //
-// Unlike a rename, which would take away a file that another process has
-// created and opened in the meantime, a hard link fails when the name is
-// taken. Where the file system knows no hard links, a rename after a look is
-// all that can be done.
+// Unlike a rename, which would take away a file that another process has created and opened in the meantime, a hard
+// link fails when the name is taken. On a file system without hard links, the best possible is to check and then
+// rename.
 func Publish(temp, path string) error {
 	if err := publish(temp, path); err != nil {
 		return fmt.Errorf("publishing %s: %w", path, err)

@@ -16,8 +16,7 @@ func SyncDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("flushing directory %s: %w", dir, err)
 	}
-	// Some file systems (CIFS, FUSE) have no flush for directories and say so;
-	// there is nothing more that one could do.
+	// Some file systems (CIFS, FUSE) cannot flush directories and say so; nothing more can be done.
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
 		d.Close()
 		return fmt.Errorf("flushing directory %s: %w", dir, err)

@@ -7,11 +7,10 @@ import (
 	"path/filepath"
 )
 
-// WriteFile replaces the file at path by one holding data, with permissions
-// perm (not reduced by the umask). A reader sees the old content or the new
-// one, never a part. A symbolic link at path is replaced, not followed. The
-// directory must exist. On error the old file is untouched, except that an
-// error in the very last step (flushing the directory) may leave the new one.
+// WriteFile replaces the file at path by one holding data, with permissions perm (not reduced by the umask). A reader
+// sees the old content or the new one, never a part. A symbolic link at path is replaced, not followed. The directory
+// must exist. On error the old file is untouched, but an error in the last step (flushing the directory) may leave
+// the new one.
 func WriteFile(path string, data []byte, perm os.FileMode) error {
 	return Write(path, perm, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -19,8 +18,7 @@ func WriteFile(path string, data []byte, perm os.FileMode) error {
 	})
 }
 
-// Write is [WriteFile] for content that is written piece by piece. An error of content
-// leaves the old file.
+// Write is [WriteFile] for content that is written piece by piece. An error from content leaves the old file.
 func Write(path string, perm os.FileMode, content func(io.Writer) error) error {
 	if err := replaceFile(path, perm, content); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)

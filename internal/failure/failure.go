@@ -1,6 +1,5 @@
-// Package failure is the one classification of what goes wrong: each error of the program has a
-// [Class] that says what to do about it, from the package that knows. Whoever retries, counts or
-// reports asks [Of] and translates nothing.
+// Package failure is the program's one classification of errors. The package that knows an error attaches a [Class],
+// which says what to do about it. Code that retries, counts or reports calls [Of] and translates nothing.
 package failure
 
 import (
@@ -8,17 +7,16 @@ import (
 	"errors"
 )
 
-// Class says why an item or a repository was not done, in a word for reports.
+// Class says in one word, for reports, why an item or a repository was not done.
 type Class string
 
-// Classes of items that cannot be signed, which is no failure.
+// Classes of items that cannot be signed. This is not a failure.
 const (
 	Missing    Class = "missing"     // the registry has no such digest
 	Unsignable Class = "unsignable"  // Docker schema 1: its digest is not that of its bytes
 	NotPlanned Class = "not-in-plan" // run --plan, and the plan does not sign it
 	NotAsked   Class = "not-asked"   // run --only, and what it names does not have it; nor is it done
-	// PlanUnknown: run --plan, and the plan could not tell what to do with it. The run is
-	// not complete.
+	// PlanUnknown: with run --plan, the plan could not decide about it. The run is not complete.
 	PlanUnknown Class = "unknown-in-plan"
 )
 
@@ -28,19 +26,19 @@ const (
 	Throttled   Class = "throttled"    // the other side asks for fewer requests
 	Denied      Class = "denied"       // a key or a server refuses us
 	Full        Class = "full"         // the registry has no room for signatures
-	Permanent   Class = "permanent"    // trying again cannot help
-	Security    Class = "security"     // as in an attack; never tried again
+	Permanent   Class = "permanent"    // a retry cannot help
+	Security    Class = "security"     // as in an attack; never retried
 	Expired     Class = "expired"      // trust data past its date
 	Unsigned    Class = "unsigned"     // a repository without trust data
 	Unpinned    Class = "unpinned"     // a root that nothing vouches for
 	Incomplete  Class = "incomplete"   // the Notary server lost a file
 	NotNotary   Class = "not-notary"   // no Notary server at that address
-	PlanChanged Class = "plan-changed" // not what the reviewed plan was made from
-	NoKey       Class = "no-key"       // no key of the configuration stands for it
-	Unsupported Class = "unsupported"  // the registry does not do that at all
+	PlanChanged Class = "plan-changed" // differs from what the reviewed plan was made from
+	NoKey       Class = "no-key"       // the configuration has no key for it
+	Unsupported Class = "unsupported"  // the registry does not support that
 )
 
-// The classes of items that are skipped, and of items and repositories that fail.
+// The classes of skipped items, and of failed items and repositories.
 var (
 	SkipClasses    = []Class{Missing, Unsignable, NotPlanned, NotAsked, PlanUnknown}
 	FailureClasses = []Class{
@@ -48,8 +46,7 @@ var (
 	}
 )
 
-// Repeatable reports whether a failure of this class may go away when the same is tried again
-// in the same run.
+// Repeatable reports whether a retry in the same run may help against a failure of this class.
 func (c Class) Repeatable() bool { return c == Transient || c == Throttled }
 
 // Error is an error with its class.
@@ -59,10 +56,10 @@ type Error struct {
 	Hint  string // what the user can do; may be empty
 }
 
-// New returns an error of that class.
+// New returns an error of the given class.
 func New(class Class, err error) *Error { return &Error{Class: class, Err: err} }
 
-// WithHint returns an error of that class whose text ends in a hint, if there is one.
+// WithHint returns an error of the given class, whose text ends in a hint, if there is one.
 func WithHint(class Class, err error, hint string) *Error {
 	return &Error{Class: class, Err: err, Hint: hint}
 }
@@ -77,8 +74,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Of returns the class of an error: the outermost that was attached. What nobody has classified is
-// permanent, so that it is not tried again, but for a time limit that ran out; of nil it is empty.
+// Of returns the outermost class attached to an error, and the empty class for nil. An unclassified error is
+// permanent, so that it is not retried; only an expired time limit is an exception.
 func Of(err error) Class {
 	if err == nil {
 		return ""
@@ -109,8 +106,8 @@ func Fatally(err error) error {
 	return &Fatal{err}
 }
 
-// OfHost is an error that a host gives for everything it is asked: it is down, unknown, or refuses
-// the login. The cause, in a few words, is the same for all that fails by it.
+// OfHost is an error that a host returns for every request: it is down, unknown, or refuses the login. Cause says why
+// in a few words, and is the same for everything that fails because of it.
 type OfHost struct {
 	Cause string
 	Err   error
@@ -124,8 +121,8 @@ func (h *OfHost) Unwrap() error { return h.Err }
 // HostCause returns the cause.
 func (h *OfHost) HostCause() string { return h.Cause }
 
-// HostCause returns what is wrong with a whole host, if that is why an item failed or the trust data
-// of a repository could not be read; else nothing. It is the same text for all of them.
+// HostCause returns what is wrong with a whole host, if that is why an item failed or a repository's trust data could
+// not be read. Otherwise it returns the empty string. The text is the same for all of them.
 func HostCause(err error) string {
 	var host interface{ HostCause() string }
 	if errors.As(err, &host) {

@@ -1,4 +1,4 @@
-// Package glob matches names as configurations, flags and decisions write them, all by the same rules.
+// Package glob matches names against globs from configurations, flags and decisions, all by the same rules.
 package glob
 
 import (
@@ -10,14 +10,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// A Glob matches whole names: * stands for any characters but /, ** for any at all, ? for
-// one that is not /. No library means the same by ** and is sure to stay so (docs/adr/0008-globs.md).
+// A Glob matches whole names: * stands for any characters but /, ** for any characters, ? for one that is not /. No
+// library defines ** in this way and promises to keep it (docs/adr/0008-globs.md).
 type Glob struct {
 	text    string
 	pattern *regexp.Regexp
 }
 
-// In reports whether a name is a glob, and not the name itself.
+// In reports whether a name is a glob rather than a plain name.
 func In(s string) bool { return strings.ContainsAny(s, "*?") }
 
 // Parse reads one glob.
@@ -50,7 +50,7 @@ func Parse(s string) (Glob, error) {
 	return Glob{s, pattern}, nil
 }
 
-// String is the glob as it was written.
+// String returns the glob as it was written.
 func (g Glob) String() string { return g.text }
 
 // Match reports whether the glob matches the whole name.
@@ -59,7 +59,7 @@ func (g Glob) Match(name string) bool { return g.pattern.MatchString(name) }
 // A List matches what any of its globs matches.
 type List []Glob
 
-// ParseAll parses globs; the error is of the first invalid one.
+// ParseAll parses globs. The error is about the first invalid one.
 func ParseAll(all []string) (List, error) {
 	var list List
 	for _, s := range all {

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// dates are those at which a repository's trust data expires, by kind of role.
+// dates are the expiry dates of a repository's trust data, by kind of role.
 type dates struct {
-	seen time.Time // when the repository was looked at last
+	seen time.Time // when the repository was last read
 	at   map[string]time.Time
 }
 
-// kind is what a role's name is in a label: there are as many delegations as signers.
+// kind returns the label for a role. Delegations share one, since there are as many as signers.
 func kind(role string) string {
 	if strings.Contains(role, "/") {
 		return "delegations"
@@ -19,14 +19,14 @@ func kind(role string) string {
 	return role
 }
 
-// Read says that a repository's trust data was read, and when which role expires.
+// Read records that a repository's trust data was read, and when each role expires.
 func (m *Monitor) Read(repository string, expires map[string]time.Time) {
 	m.with(func() {
 		m.dates[repository] = dates{seen: m.sign, at: byKind(expires)}
 	})
 }
 
-// byKind are the first dates of each kind of role.
+// byKind returns the earliest date of each kind of role.
 func byKind(expires map[string]time.Time) map[string]time.Time {
 	first := map[string]time.Time{}
 	for role, at := range expires {
@@ -38,8 +38,8 @@ func byKind(expires map[string]time.Time) map[string]time.Time {
 	return first
 }
 
-// Unread says that a repository's trust data was not read. What was known of it still holds,
-// unless it has none any more.
+// Unread records that a repository's trust data could not be read. The known dates still hold, unless its trust data
+// is gone.
 func (m *Monitor) Unread(repository, class string, gone bool) {
 	m.with(func() {
 		m.unread.WithLabelValues(class).Inc()
@@ -53,7 +53,7 @@ func (m *Monitor) Unread(repository, class string, gone bool) {
 	})
 }
 
-// forget drops the repositories that were not looked at since. The caller holds mu.
+// forget drops the repositories that were not read since. The caller holds mu.
 func (m *Monitor) forget(since time.Time) {
 	for name, d := range m.dates {
 		if d.seen.Before(since) {
@@ -62,7 +62,7 @@ func (m *Monitor) forget(since time.Time) {
 	}
 }
 
-// soonest are the first dates of all repositories, by kind. The caller holds mu.
+// soonest returns the earliest dates of all repositories, by kind. The caller holds mu.
 func (m *Monitor) soonest() map[string]time.Time {
 	first := map[string]time.Time{}
 	for _, d := range m.dates {

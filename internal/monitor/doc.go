@@ -1,8 +1,6 @@
-// Package monitor shows a run to those who watch over it: metrics for Prometheus, and whether
-// it is well, over HTTP.
+// Package monitor shows operators a run over HTTP: metrics for Prometheus, and a health page.
 //
-// It is told what happens and keeps counts. No tag or digest is a label: there may be ten
-// thousands of them, and a report names them. Repositories are, where both sides are compared:
-// whoever is alerted has to know which. What it shows is not secret, and nothing that is sent to
-// it changes anything.
+// Its callers report what happens, and it keeps counts. No tag or digest is a label: there may be tens of thousands,
+// and a report names them. Repositories are labels when both sides are compared, since whoever is alerted must know
+// which. Nothing it shows is secret, and no request changes anything.
 package monitor

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// leastPatience is how long a run may be silent, whatever its interval is: servers may ask to
-// be left alone for minutes, and that is no reason to begin again.
+// leastPatience is how long a run may always be silent, whatever its interval. Servers may ask for pauses of minutes,
+// which is no reason to restart.
 const leastPatience = 15 * time.Minute
 
 // Health is what the health page shows.
 type Health struct {
 	Status  string     `json:"status"` // ok, or failing
 	Reason  string     `json:"reason,omitempty"`
-	Running bool       `json:"running"`           // a pass is made
+	Running bool       `json:"running"`           // a pass is under way
 	Passes  int        `json:"passes"`            // ended
 	Started *time.Time `json:"started,omitzero"`  // of the current pass, or the last
 	Outcome string     `json:"outcome,omitempty"` // of the last
@@ -26,10 +26,9 @@ const (
 	StatusFailing = "failing"
 )
 
-// Health reports whether the run goes on as it should: nothing has ended it, and something has
-// happened lately, within three intervals or a quarter of an hour. Something is the beginning
-// or end of a pass, a repository, an item or an answer of a server. That a pass was not
-// complete is not for a health page: to start the run again would not help.
+// Health reports whether the run is well: nothing has ended it, and something happened within three intervals or a
+// quarter of an hour. Something is the beginning or end of a pass, a repository, an item or a server's answer. An
+// incomplete pass is not failing health: a restart would not help.
 func (m *Monitor) Health() Health {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -46,7 +45,7 @@ func (m *Monitor) Health() Health {
 	return h
 }
 
-// when is a time in a page; nil where there is none.
+// when returns a time for a page, or nil for the zero time.
 func when(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

@@ -31,8 +31,7 @@ func newCounters() counters {
 	}
 }
 
-// register makes the registry: ours alone, nothing that a library may have put into the
-// process's own.
+// register makes our own registry, without what a library may have put into the process's default one.
 func (m *Monitor) register() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -40,7 +39,7 @@ func (m *Monitor) register() *prometheus.Registry {
 	return r
 }
 
-// What is as it is when it is asked for.
+// Metrics that are read when they are requested.
 var (
 	descBuild     = desc("build_info", "1.", "version", "goversion")
 	descInterval  = desc("pass_interval_seconds", "From the end of a pass to the beginning of the next; 0: there is one.")
@@ -80,10 +79,10 @@ func counted(name, help string, labels ...string) described {
 	return described{prometheus.NewDesc(prefix+name, help, labels, nil), prometheus.CounterValue}
 }
 
-// now collects what is as it is when it is asked for.
+// now collects the metrics that are read when they are requested.
 type now struct{ m *Monitor }
 
-// Describe is [prometheus.Collector]'s.
+// Describe implements [prometheus.Collector].
 func (n now) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []described{
 		descBuild, descInterval, descRunning, descKnown, descDone, descBegan, descEnded, descDuration, descWhole, descUndone,
@@ -94,12 +93,12 @@ func (n now) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is [prometheus.Collector]'s.
+// Collect implements [prometheus.Collector].
 func (n now) Collect(out chan<- prometheus.Metric) {
 	to, m := metrics(out), n.m
 	m.mu.Lock()
 	p, whole, undone, first, keys, ledger, clock := m.pass, m.whole, m.undone, m.soonest(), m.keys, m.ledger, m.o.Now()
-	compared := maps.Clone(m.sides) // what is in it is replaced, and never changed
+	compared := maps.Clone(m.sides) // its values are replaced, never changed
 	m.mu.Unlock()
 
 	to.tell(descBuild, 1, m.o.Version, runtime.Version())
@@ -129,21 +128,21 @@ func (n now) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// metrics take what is collected.
+// metrics receives collected metrics.
 type metrics chan<- prometheus.Metric
 
 func (to metrics) tell(d described, v float64, labels ...string) {
 	to <- prometheus.MustNewConstMetric(d.Desc, d.kind, v, labels...)
 }
 
-// at tells a time, if there is one.
+// at sends a time unless it is zero.
 func (to metrics) at(d described, t time.Time, labels ...string) {
 	if !t.IsZero() {
 		to.tell(d, float64(t.UnixMilli())/1000, labels...)
 	}
 }
 
-// ever tells a time, or 0 if there is none.
+// ever sends a time, or 0 for the zero time.
 func (to metrics) ever(d described, t time.Time, labels ...string) {
 	if to.at(d, t, labels...); t.IsZero() {
 		to.tell(d, 0, labels...)

@@ -11,57 +11,56 @@ import (
 // Options of New.
 type Options struct {
 	Version string
-	// Interval is the time from the end of one pass to the beginning of the next; 0: there
-	// is one pass.
+	// Interval is the time from the end of one pass to the beginning of the next; 0: there is only one pass.
 	Interval time.Duration
 	Now      func() time.Time // nil: time.Now
 
-	// What counters may be asked for before anything has happened: they begin with 0, so that an
-	// alert on their growth sees the first.
+	// The label values that exist before anything has happened. Their counters begin with 0, so that an alert on
+	// growth sees the first increase.
 	Outcomes []string            // of passes
 	Results  map[string][]string // of items, with their classes
-	Unread   []string            // classes of repositories that are not read
+	Unread   []string            // classes of unread repositories
 
-	// Fine are the classes of tags on which all is well. They are shown only of what was compared in the
-	// last pass; the others stay until a pass has looked again. Of Counted, a repository without any has 0.
+	// Fine are the classes of tags on which all is well. They are shown only for what the last pass compared; other
+	// classes stay until a pass has looked again. A repository without tags of a class in Counted has 0 there.
 	Fine, Counted []string
 }
 
-// A Monitor is told what a run does. Its methods are called from several goroutines at once
-// and return at once; those of nil do nothing.
+// A Monitor records what a run does. Its methods are safe for concurrent use and return at once; those of nil do
+// nothing.
 type Monitor struct {
 	o        Options
 	registry *prometheus.Registry
 	counters
 
 	mu     sync.Mutex // guards what follows
-	pass   pass       // the current one, or the last
+	pass   pass       // the current or the last
 	passes int        // ended
 	whole  time.Time  // when the last complete one ended
 	undone bool       // the last that ended was not complete
 	sign   time.Time  // the last sign of life
 	ended  string     // why there are no more passes; empty: there are
 	dates  map[string]dates
-	sides  map[string]sides // by repository, of those that are compared
+	sides  map[string]sides // by repository, only compared ones
 	keys   func() []Key
 	ledger func() (Ledger, bool)
 }
 
-// pass is one look at all trust data, and what follows from it.
+// pass is one pass over all trust data, with the work that follows from it.
 type pass struct {
 	began, ended time.Time // zero: not yet
 	known, done  int
 	outcome      string
 }
 
-// Key is a key and what it was asked for.
+// Key is a key with its counts.
 type Key struct {
 	Name                     string
 	Expires                  time.Time
 	Calls, Throttled, Proofs int
 }
 
-// Ledger is how large the ledger is, and what is in it.
+// Ledger is the ledger's size and content.
 type Ledger struct {
 	Bytes  int64
 	Stages map[string]int
@@ -93,25 +92,24 @@ func New(o Options) *Monitor {
 	return m
 }
 
-// SetKeys says where the keys are looked up. nil: nowhere any more.
+// SetKeys sets the source of the keys. Nil removes it.
 func (m *Monitor) SetKeys(keys func() []Key) {
 	m.with(func() { m.keys = keys })
 }
 
-// SetLedger says where the ledger is looked up; ok is false where it cannot be. nil: nowhere
-// any more.
+// SetLedger sets the source for the ledger; ok is false if it cannot be read. Nil removes it.
 func (m *Monitor) SetLedger(ledger func() (l Ledger, ok bool)) {
 	m.with(func() { m.ledger = ledger })
 }
 
-// Began says that a pass begins.
+// Began records that a pass begins.
 func (m *Monitor) Began() {
 	m.with(func() { m.pass = pass{began: m.sign} })
 }
 
-// Ended says that a pass ended. outcome is one of few words; all says that it has read all
-// repositories there are: of those that it has not named, no dates are kept. If it has not, those that
-// were compared before and not in this pass are unknown.
+// Ended records that a pass ended. outcome is one of a few words. all means that the pass read all existing
+// repositories: the dates of others are dropped. Otherwise, repositories compared before but not in this pass become
+// unknown.
 func (m *Monitor) Ended(outcome string, complete, all bool) {
 	m.with(func() {
 		m.pass.ended, m.pass.outcome = m.sign, outcome
@@ -127,17 +125,17 @@ func (m *Monitor) Ended(outcome string, complete, all bool) {
 	})
 }
 
-// Over says that there are no more passes, and why.
+// Over records that there are no more passes, and why.
 func (m *Monitor) Over(reason string) {
 	m.with(func() { m.ended = reason })
 }
 
-// Known says that the pass has so many more items.
+// Known records that the pass has n more items.
 func (m *Monitor) Known(n int) {
 	m.with(func() { m.pass.known += n })
 }
 
-// Item says how an item ended.
+// Item records how an item ended.
 func (m *Monitor) Item(result, class string) {
 	m.with(func() {
 		m.pass.done++
@@ -145,7 +143,7 @@ func (m *Monitor) Item(result, class string) {
 	})
 }
 
-// Request says that a request to a kind of server was answered; status 0: it was not.
+// Request records that a kind of server answered a request. Status 0 means no answer.
 func (m *Monitor) Request(kind string, status int) {
 	m.with(func() {
 		class := "none"
@@ -156,7 +154,7 @@ func (m *Monitor) Request(kind string, status int) {
 	})
 }
 
-// Waits says that a server is waited for.
+// Waits records a wait for a server.
 func (m *Monitor) Waits(reason string, d time.Duration) {
 	m.with(func() {
 		m.waits.WithLabelValues(reason).Inc()
@@ -164,12 +162,12 @@ func (m *Monitor) Waits(reason string, d time.Duration) {
 	})
 }
 
-// KeyFailed says that a key did not sign.
+// KeyFailed records that a key did not sign.
 func (m *Monitor) KeyFailed(key, class string) {
 	m.with(func() { m.keyFailures.WithLabelValues(key, class).Inc() })
 }
 
-// with takes note of something: each is a sign of life.
+// with records something: each record is a sign of life.
 func (m *Monitor) with(note func()) {
 	if m == nil {
 		return

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	patience  = 5 * time.Second  // with a client that sends its request
-	answering = 15 * time.Second // an answer, until it is read
-	goodbye   = time.Second      // with clients, at the end
+	patience  = 5 * time.Second  // for a client to send its request
+	answering = 15 * time.Second // until an answer is read
+	goodbye   = time.Second      // for clients, at the end
 )
 
-// Public reports whether others than this machine can reach a listener.
+// Public reports whether other machines can reach a listener.
 func Public(l net.Listener) bool {
 	a, ok := l.Addr().(*net.TCPAddr)
 	return !ok || !a.IP.IsLoopback()
@@ -29,7 +29,7 @@ func (m *Monitor) Serve(l net.Listener) (stop func()) {
 	s := &http.Server{
 		Handler: m.pages(), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: answering, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 8 << 10,
-		ErrorLog:       log.New(io.Discard, "", 0), // what clients do wrong is theirs
+		ErrorLog:       log.New(io.Discard, "", 0), // clients' errors do not concern us
 	}
 	done := make(chan struct{})
 	go func() {
@@ -46,7 +46,7 @@ func (m *Monitor) Serve(l net.Listener) (stop func()) {
 	}
 }
 
-// pages are all there is; each answers GET and HEAD.
+// pages returns all pages. Each answers GET and HEAD.
 func (m *Monitor) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
@@ -59,7 +59,7 @@ func (m *Monitor) pages() http.Handler {
 		if h.Status != StatusOK {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
-		_ = json.NewEncoder(w).Encode(h) // else the client is gone
+		_ = json.NewEncoder(w).Encode(h) // on error the client is gone
 	})
 	return mux
 }

@@ -9,36 +9,36 @@ import (
 // A Comparison is what a pass found of both sides of one repository.
 type Comparison struct {
 	Repository string
-	Rows       map[string]int       // tags by class; nil: none could be compared
+	Rows       map[string]int       // tags by class; nil if none could be compared
 	Tags       map[string]string    // the class of each
-	Unread     string               // why it was not compared, or not as a whole; empty: all of it was
-	Whole      bool                 // all of it was compared, and nothing left unknown
+	Unread     string               // why it was not compared completely; empty if it was
+	Whole      bool                 // all of it was compared, and nothing is unknown
 	Expires    map[string]time.Time // of its trust data, by role; nil: not known now
-	Signed     time.Time            // until when the first trusted signature verifies; zero: no date ends any
+	Signed     time.Time            // when the first trusted signature stops verifying; zero: never
 }
 
-// unknown is the class of what the last pass did not come to.
+// unknown is the class of what the last pass did not reach.
 const unknown = "unknown"
 
-// sides are what is known of one repository. They are replaced and never changed.
+// sides is what is known of one repository. Values are replaced, never changed.
 type sides struct {
-	seen    time.Time // when a pass came to the repository last
-	whole   time.Time // when all of it was compared last
+	seen    time.Time // when a pass last reached the repository
+	whole   time.Time // when it was last compared completely
 	rows    map[string]int
-	came    map[inClass]time.Time // tags of the classes whose first is to be seen; zero: as long as the repository is known
+	came    map[inClass]time.Time // when each tag came into its class; zero: with the repository
 	unread  string
 	expires map[string]time.Time
 	signed  time.Time
 }
 
-// inClass is a tag that a class has.
+// inClass is a tag in a class.
 type inClass struct{ class, tag string }
 
 // newFor is how long a tag counts as new in a class.
 const newFor = 24 * time.Hour
 
-// Compared says what a pass found of a repository. Where no tag could be compared, what was known to be
-// amiss still is, and nothing is known to be well.
+// Compared records what a pass found of a repository. If no tag could be compared, known problems remain, and nothing
+// counts as well.
 func (m *Monitor) Compared(c Comparison) {
 	m.with(func() {
 		before := m.sides[c.Repository]
@@ -52,7 +52,7 @@ func (m *Monitor) Compared(c Comparison) {
 		if c.Rows == nil {
 			now.rows = m.amiss(before.rows)
 		} else {
-			// A class that a repository has had is 0 from then on: an alert sees it end, and come again.
+			// A class that a repository once had is 0 from then on, so that an alert sees it end and return.
 			now.rows, now.signed = map[string]int{}, c.Signed
 			for _, class := range m.o.Counted {
 				now.rows[class] = 0
@@ -67,8 +67,8 @@ func (m *Monitor) Compared(c Comparison) {
 	})
 }
 
-// came are the tags that are in a class, as far as is known: where one could not be looked at, as it was. Those that an
-// earlier pass had elsewhere came with this one. The caller holds mu.
+// came returns since when each tag is in its class. A tag that could not be compared keeps its class. A tag that an
+// earlier pass saw in another class came with this pass. The caller holds mu.
 func (m *Monitor) came(before sides, c Comparison) map[inClass]time.Time {
 	if c.Rows == nil {
 		return before.came
@@ -92,7 +92,7 @@ func (m *Monitor) came(before sides, c Comparison) map[inClass]time.Time {
 	return now
 }
 
-// newRows counts the tags that have come into a class of late.
+// newRows counts the tags that came into a class recently.
 func (s sides) newRows(class string, now time.Time) (n int) {
 	for one, at := range s.came {
 		if one.class == class && !at.IsZero() && now.Sub(at) < newFor {
@@ -102,7 +102,7 @@ func (s sides) newRows(class string, now time.Time) (n int) {
 	return n
 }
 
-// amiss are rows of an earlier pass without those on which all was well.
+// amiss returns the rows of an earlier pass without the classes on which all is well.
 func (m *Monitor) amiss(rows map[string]int) map[string]int {
 	left := maps.Clone(rows)
 	for class := range left {
@@ -113,8 +113,8 @@ func (m *Monitor) amiss(rows map[string]int) map[string]int {
 	return left
 }
 
-// leave deals with the repositories that the pass did not come to. If it has come to all there are,
-// these are not there any more. The caller holds mu.
+// leave handles the repositories that the pass did not reach. If it reached all existing ones, these are gone. The
+// caller holds mu.
 func (m *Monitor) leave(began time.Time, all bool) {
 	for name, s := range m.sides {
 		switch {

@@ -1,5 +1,4 @@
-// Package ordered does work on a list, some of it at the same time, and hands on the
-// results in the order of the list.
+// Package ordered works on the elements of a list concurrently and returns the results in the order of the list.
 package ordered
 
 import (
@@ -8,11 +7,10 @@ import (
 	"sync"
 )
 
-// Each calls do for each element of the list, up to n at the same time, and yields the
-// elements with what do returned, in their order. Results that are not yet asked for are
-// bounded by n. When the loop over it ends early, or ctx ends, no more elements are begun,
-// the context of those under way has ended, and Each waits for them. do has to return a
-// result in that case as well: what it is when ctx has ended is the caller's to tell apart.
+// Each calls do for each element of the list, up to n at the same time, and yields each element with its result, in
+// order. At most n results wait to be consumed. When the loop over it ends early, or ctx ends, Each begins no more
+// elements, cancels the context of those under way and waits for them. do must return a result in that case as well;
+// the caller has to tell what that result is worth.
 func Each[In, Out any](ctx context.Context, list []In, n int, do func(context.Context, In) Out) iter.Seq2[In, Out] {
 	return func(yield func(In, Out) bool) {
 		ctx, cancel := context.WithCancel(ctx)

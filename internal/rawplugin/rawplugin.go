@@ -1,8 +1,8 @@
-// Package rawplugin is what our Notation plugins share that sign with a key elsewhere, on a token
-// or at a key service: the protocol, the key specs, the certificate chain and the errors.
+// Package rawplugin is shared by our Notation plugins that sign with a key elsewhere, on a token or at a key service.
+// It contains the protocol, the key specs, the certificate chain and the errors.
 //
-// It promises for all of them: the key's certificate and chain are checked before the key is used;
-// generate-signature uses it once; and what it returns verifies with the certificate.
+// It promises for all of them: the key's certificate and chain are checked before the key is used; generate-signature
+// uses the key once; and the signature it returns verifies with the certificate.
 package rawplugin
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// A Key is one that may be used: the first certificate is its own, and Notation accepts the chain.
+// A Key is ready to use: the first certificate is its own, and Notation accepts the chain.
 type Key struct {
 	Algorithm algorithm.Algorithm
 	Chain     []*x509.Certificate // leaf..root
@@ -33,15 +33,15 @@ type Key struct {
 // *plugin.Error, see package fault.
 type Plugin struct {
 	Name, Description string
-	// Version has to be a semantic version: `notation plugin install` compares it.
+	// Version must be a semantic version: `notation plugin install` compares it.
 	Version string
-	// Open does everything but sign.
+	// Open does everything except signing.
 	Open func(ctx context.Context, keyID string, options map[string]string) (*Key, error)
 }
 
 var _ plugin.Plugin = Plugin{}
 
-// Main answers one command on stdin and stdout, and exits where that fails.
+// Main answers one command on stdin and stdout, and exits if that fails.
 func (p Plugin) Main() {
 	c, err := cli.New(p)
 	if err != nil {
@@ -63,8 +63,8 @@ func (p Plugin) GetMetadata(context.Context, *plugin.GetMetadataRequest) (*plugi
 	}, nil
 }
 
-// DescribeKey makes every check that GenerateSignature makes before it signs, so
-// that a bad set-up is found out without a key operation.
+// DescribeKey makes every check that GenerateSignature makes before it signs, so that a bad set-up shows without a
+// key operation.
 func (p Plugin) DescribeKey(ctx context.Context, req *plugin.DescribeKeyRequest) (*plugin.DescribeKeyResponse, error) {
 	if err := sameContract(req.ContractVersion); err != nil {
 		return nil, err
@@ -119,8 +119,7 @@ func sameContract(asked string) error {
 	return nil
 }
 
-// agree rejects a request that was made for another key: the key may have been replaced
-// since describe-key answered.
+// agree rejects a request for a different key: the key may have been replaced since describe-key answered.
 func (k *Key) agree(spec plugin.KeySpec, hash plugin.HashAlgorithm) error {
 	if spec != k.Algorithm.KeySpec {
 		return fault.Invalid("the key was exchanged; begin again with describe-key",

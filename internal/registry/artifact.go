@@ -9,7 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ErrTaken is returned where a tag is in use for something else.
+// ErrTaken is returned if a tag is in use for something else.
 var ErrTaken = errors.New("the tag is in use")
 
 // Blob is a blob of an artifact.
@@ -18,9 +18,9 @@ type Blob struct {
 	Data       []byte
 }
 
-// PushArtifact stores blobs and then the manifest that lists them, under a tag if one is
-// given. Repeating it is harmless. A tag that points elsewhere is left as it is: ErrTaken.
-// Two who push to the same tag in the same moment are not told apart.
+// PushArtifact stores blobs and then the manifest that lists them, under a tag if one is given. Repeating it is
+// harmless. It returns ErrTaken and leaves the tag alone if the tag points elsewhere. It cannot detect two pushes to
+// the same tag at the same moment.
 func (r *Repository) PushArtifact(ctx context.Context, manifest []byte, blobs []Blob, tag string) (_ ocispec.Descriptor, err error) {
 	defer func() { err = classed(err) }()
 	desc := describe(ocispec.MediaTypeImageManifest, manifest)
@@ -36,7 +36,7 @@ func (r *Repository) pushArtifact(ctx context.Context, desc ocispec.Descriptor, 
 		answer := r.ResolveTag(ctx, tag)
 		now, taken := answer.Value()
 		switch {
-		case answer.Err() != nil && !errors.Is(answer.Err(), errNoRepository): // the push makes it
+		case answer.Err() != nil && !errors.Is(answer.Err(), errNoRepository): // the push creates the repository
 			return answer.Err()
 		case taken && now != desc.Digest:
 			return fmt.Errorf("%w: %s is %s", ErrTaken, tag, now)

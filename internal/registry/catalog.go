@@ -11,9 +11,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A Budget bounds one list of tags, or of repositories: a server could go on for ever.
+// A Budget bounds one list of tags or repositories, since a server could send pages forever.
 type Budget struct {
-	Pages int           // at most, each of pageBytes of names on average; 0: 10,000
+	Pages int           // at most, with pageBytes of names on average; 0: 10,000
 	Time  time.Duration // from the first request to the last page; 0: an hour
 }
 
@@ -23,17 +23,17 @@ const (
 	pageBytes    = 32 << 10
 )
 
-// ErrBudget is returned for a list that is longer than its Budget, takes longer, or goes round.
+// ErrBudget is returned for a list that is longer than its Budget, takes longer, or repeats itself.
 var ErrBudget = errors.New("the list does not end")
 
-// A boundError says which bound a list has passed, and by which flag that is raised.
+// A boundError says which bound a list exceeded, and which flag raises it.
 type boundError struct{ what, flag string }
 
 func (e *boundError) Error() string { return ErrBudget.Error() + ": " + e.what }
 func (e *boundError) Unwrap() error { return ErrBudget }
 
-// run calls list with a function that takes its pages. What list returns is replaced where the
-// time ran out.
+// run calls list with a function that consumes its pages. If the time ran out, run returns that instead of list's
+// error.
 func (b Budget) run(ctx context.Context, each func(name string) error, list func(ctx context.Context, page func([]string) error) error) error {
 	if b.Pages == 0 {
 		b.Pages = defaultPages
@@ -45,7 +45,7 @@ func (b Budget) run(ctx context.Context, each func(name string) error, list func
 	ctx, cancel := context.WithTimeoutCause(ctx, b.Time, late)
 	defer cancel()
 	pages, size := 0, int64(0)
-	first := map[string]bool{} // names that pages begin with
+	first := map[string]bool{} // the first names of pages
 	err := list(ctx, func(names []string) error {
 		pages++
 		for _, n := range names {
@@ -76,9 +76,8 @@ func (b Budget) run(ctx context.Context, each func(name string) error, list func
 	return err
 }
 
-// Catalog calls each with the names of a registry's repositories, without the host, page
-// by page to the end. The names are the server's: anything at all. Docker Hub has no
-// catalogue.
+// Catalog calls each with the names of a registry's repositories, without the host, page by page to the end. The
+// names are unchecked data from the server. Docker Hub has no catalogue.
 func (c *Client) Catalog(ctx context.Context, host string, each func(name string) error) (err error) {
 	defer func() { err = classed(err) }()
 	reg, err := remote.NewRegistry(host)

@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// codeHarborPolicy is Harbor's, with status 412. HEAD has only the status.
+// codeHarborPolicy is Harbor's code with status 412. The answer to HEAD has only the status.
 const codeHarborPolicy = "PROJECTPOLICYVIOLATION"
 
 func refusedByPolicy(err error) bool {
@@ -25,13 +25,13 @@ func refusedByPolicy(err error) bool {
 	return errors.As(err, &answer) && (answer.StatusCode == http.StatusPreconditionFailed || hasCode(err, codeHarborPolicy))
 }
 
-// immutableTexts are what registries say of a tag that may not be changed.
+// immutableTexts match what registries say of a tag that must not be changed.
 //
 //	Harbor  412 PRECONDITION  Failed to process request due to 'sha256-...' configured as immutable.
 //	ECR     400 TAG_INVALID   The image tag 'sha256-...' already exists in the '...' repository and cannot be overwritten because the tag is immutable.
 var immutableTexts = regexp.MustCompile(`(?i)immutable|ImageTagAlreadyExists`)
 
-// isImmutable reports whether the registry refused to change a tag, as it would for anybody.
+// isImmutable reports whether the registry refused to change a tag because it is immutable.
 func isImmutable(err error) bool {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) || answer.Method != http.MethodPut && answer.Method != http.MethodDelete || answer.StatusCode < 400 || answer.StatusCode >= 500 {
@@ -42,8 +42,8 @@ func isImmutable(err error) bool {
 	})
 }
 
-// classed returns an error as it leaves this package: with its class, and with what is wrong with the
-// whole registry, if that is why it came. What only says that ctx has ended stays as it is.
+// classed returns an error as it leaves this package: with its class, and with the cause if the whole registry is at
+// fault. An error that only says that ctx has ended stays as it is.
 func classed(err error) error {
 	class := classify(err)
 	if class == "" {
@@ -52,7 +52,7 @@ func classed(err error) error {
 	cause := hostCause(err)
 	var before *failure.Error
 	if errors.As(err, &before) && before.Class == class && failure.HostCause(err) == cause {
-		return err // by an exported method that another one calls
+		return err // classed by an exported method that this one called
 	}
 	if cause != "" {
 		err = &failure.OfHost{Cause: cause, Err: err}
@@ -68,8 +68,8 @@ func classedAnswer[T any](a lookup.Answer[T]) lookup.Answer[T] {
 	return a
 }
 
-// classify returns the class of an error of this package; of nil, and of the end of our own context,
-// it is empty.
+// classify returns the class of an error of this package, or the empty class for nil and for the end of our own
+// context.
 func classify(err error) failure.Class {
 	var busy *transport.ThrottledError
 	var realm *transport.RealmError
@@ -100,7 +100,7 @@ func classify(err error) failure.Class {
 	return failure.Permanent
 }
 
-// classOf classes an answer, by its error code where that says more than the status.
+// classOf classifies an answer, by its error code if that says more than the status.
 func classOf(e *errcode.ErrorResponse) failure.Class {
 	switch {
 	case e.StatusCode == http.StatusTooManyRequests, hasCode(e, "TOOMANYREQUESTS"):
@@ -108,7 +108,7 @@ func classOf(e *errcode.ErrorResponse) failure.Class {
 	case isFull(e):
 		return failure.Full
 	case hasCode(e, errcode.ErrorCodeBlobUploadUnknown), hasCode(e, errcode.ErrorCodeManifestBlobUnknown):
-		return failure.Transient // an upload or a blob that went away; a push starts with both
+		return failure.Transient // an upload or a blob disappeared; a push starts with both
 	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden,
 		hasCode(e, errcode.ErrorCodeUnauthorized), hasCode(e, errcode.ErrorCodeDenied), refusedByPolicy(e), isImmutable(e):
 		return failure.Denied
@@ -129,7 +129,7 @@ func isIntegrity(err error) bool {
 	return false
 }
 
-// codesOf returns the error codes of the registry's answer; none where an error is no answer.
+// codesOf returns the error codes of the registry's answer, or none if the error is not an answer.
 func codesOf(err error) []string {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) {
@@ -145,7 +145,7 @@ func codesOf(err error) []string {
 // hasCode reports whether the registry's answer holds an error code, alone or among others.
 func hasCode(err error, code string) bool { return slices.Contains(codesOf(err), code) }
 
-// onlyCodes reports whether the registry's answer holds some of these error codes and no other.
+// onlyCodes reports whether the registry's answer holds at least one of these error codes and no other.
 func onlyCodes(err error, these ...string) bool {
 	codes := codesOf(err)
 	return len(codes) > 0 && !slices.ContainsFunc(codes, func(c string) bool { return !slices.Contains(these, c) })

@@ -23,49 +23,48 @@ import (
 
 // Options say how registries are reached.
 type Options struct {
-	// Client sends the requests; see transport.Client. One for the process, since it
-	// holds the tokens. It is watched from then on for who is logged in.
+	// Client sends the requests; see transport.Client. Use one per process, since it holds the tokens. New makes it
+	// record for which hosts it found a user.
 	Client *auth.Client
 
-	// PlainHTTP reports whether a registry, named as in image references, is spoken to
-	// without TLS. Nil: none.
+	// PlainHTTP reports whether to talk to a registry, named as in image references, without TLS. Nil: to none.
 	PlainHTTP func(host string) bool
 
-	// ForceReferrersTag keeps signatures under the referrers tag without asking whether
-	// the registry has the API, as notation's flag of that name.
+	// ForceReferrersTag keeps signatures under the referrers tag without asking whether the registry has the API,
+	// like notation's flag of that name.
 	ForceReferrersTag bool
 
-	// ReadOnly refuses to push and asks token servers for pull alone. Otherwise pull and
-	// push are asked for at once: two scopes would be two tokens.
+	// ReadOnly refuses to push and asks token servers only for pull. Otherwise it asks for pull and push together,
+	// since two scopes would be two tokens.
 	ReadOnly bool
 
 	// Lists bounds each list of tags and of repositories.
 	Lists Budget
 
-	// Pause is how long a repository that seems to have no referrers API is left alone before
-	// it is asked a second time; 0: half a second.
+	// Pause is the time before a second question to a repository that seems to have no referrers API; 0: half a
+	// second.
 	Pause time.Duration
 
-	// Delete asks token servers for permission to delete too, as RemoveSignature needs it.
+	// Delete asks token servers for permission to delete too; RemoveSignature needs it.
 	Delete bool
 }
 
-// A Memory keeps from one run to the next which repositories have the referrers API.
+// A Memory remembers between runs which repositories have the referrers API.
 type Memory interface {
 	HasReferrers(repository string) (bool, error)
 	SetReferrers(repository string) error
-	// HostHasReferrers reports it of any repository of a host.
+	// HostHasReferrers reports whether any repository of the host has it.
 	HostHasReferrers(host string) (bool, error)
 }
 
 // A Client opens repositories. It is safe for concurrent use.
 type Client struct {
 	o      Options
-	client *auth.Client // the one of o
-	users  sync.Map     // host -> struct{}: a user was found for it
+	client *auth.Client // Options.Client
+	users  sync.Map     // host -> struct{}: we have a user for it
 	known  *descriptors // images resolved so far
 	past   atomic.Pointer[Memory]
-	hadAPI sync.Map // host -> struct{}: a repository of it has shown the referrers API
+	hadAPI sync.Map // host -> struct{}: one of its repositories had the referrers API
 
 	mu    sync.Mutex
 	repos map[string]*Repository // by canonical name; guarded by mu
@@ -92,8 +91,8 @@ func New(o Options) *Client {
 	return c
 }
 
-// Remember has the client know what earlier runs learnt, and tell m what it learns. Without it, it
-// knows only what this process has seen.
+// Remember gives the client what earlier runs learnt, and records in m what it learns. Without it, the client knows
+// only what this process has seen.
 func (c *Client) Remember(m Memory) { c.past.Store(&m) }
 
 func (c *Client) memory() Memory {
@@ -105,9 +104,9 @@ func (c *Client) memory() Memory {
 
 func (c *Client) pause() time.Duration { return cmp.Or(c.o.Pause, 500*time.Millisecond) }
 
-// Repository returns the handle of host[:port]/path, the same one for each spelling of the
-// name: the host in any case, Docker Hub by any of its hosts, its official images with or
-// without library/. It sends no request; an error means that the name is none.
+// Repository returns the handle of host[:port]/path, the same one for every spelling of the name: the host in any
+// case, any of Docker Hub's hosts, official images with or without library/. It sends no request. An error means that
+// the name is invalid.
 func (c *Client) Repository(name string) (_ *Repository, err error) {
 	defer func() { err = classed(err) }()
 	ref, err := parseName(name)
@@ -125,12 +124,12 @@ func (c *Client) Repository(name string) (_ *Repository, err error) {
 	return r, nil
 }
 
-// placeOf is a repository's name in the one form that stands for all its spellings.
+// placeOf returns the one form of a repository's name that stands for all its spellings.
 func placeOf(ref orasregistry.Reference) string {
 	return strings.ToLower(ref.Registry) + "/" + ref.Repository
 }
 
-// open makes a handle.
+// open creates a handle.
 func (c *Client) open(ref orasregistry.Reference) *Repository {
 	plain := c.o.PlainHTTP(ref.Registry)
 	scheme := "https"
@@ -145,8 +144,8 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 			Client:    checked{c.client},
 			Reference: ref,
 			PlainHTTP: plain,
-			// Deleting the old index is not needed, and where DELETE is refused a good
-			// push would be reported as failed.
+			// Deleting the old index is not needed. If the registry refused the DELETE, a good push would be reported
+			// as failed.
 			SkipReferrersGC:      true,
 			ReferrerListMaxPages: maxPages,
 			MaxMetadataBytes:     maxManifest,
@@ -163,16 +162,16 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 		known:    c.known,
 	}
 	if r.forced = c.o.ForceReferrersTag; r.forced {
-		// Cannot fail: nobody has set it yet.
+		// This cannot fail: nobody has set it yet.
 		_ = r.remote.SetReferrersCapability(false)
 		r.probed.set()
 	}
 	return r
 }
 
-// checked is the client for the lists that oras-go reads. It removes the parameters of content types,
-// which oras-go compares as they are written, and refuses pages that are no such list: to oras-go
-// any JSON object without entries is an empty page, and the last.
+// checked is the client for the lists that oras-go reads. It removes parameters from content types, which oras-go
+// compares literally. It refuses pages that are not such a list: oras-go takes any JSON object without entries for an
+// empty last page.
 type checked struct{ *auth.Client }
 
 func (c checked) Do(req *http.Request) (*http.Response, error) {
@@ -187,7 +186,7 @@ func (c checked) Do(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	page, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1)) // what is longer, oras-go refuses
+	page, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1)) // oras-go refuses anything longer
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +199,7 @@ func (c checked) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// listMember returns the member that holds the entries of the list at a path, which may be that of
-// a later page.
+// listMember returns the member that holds the entries of the list at a path. The path may be a later page's.
 func listMember(path string) string {
 	switch {
 	case strings.HasSuffix(path, "/_catalog"):
@@ -215,22 +213,22 @@ func listMember(path string) string {
 // checkPage returns an error unless a page of a list has its entries.
 func checkPage(page []byte, member string) error {
 	var all map[string]json.RawMessage
-	if err := json.NewDecoder(bytes.NewReader(page)).Decode(&all); err != nil { // one that is cut off is worth another try
+	if err := json.NewDecoder(bytes.NewReader(page)).Decode(&all); err != nil { // a truncated page is worth a retry
 		return fmt.Errorf("%w: a page of a list: %w", ErrNotRegistry, err)
 	}
 	entries := string(all[member])
-	// docker-registry says null for a repository whose tags are all deleted.
+	// docker-registry answers null for a repository whose tags are all deleted.
 	if strings.HasPrefix(entries, "[") || member == "tags" && entries == "null" {
 		return nil
 	}
-	// olareg says null for an image without referrers, in what is an index otherwise.
+	// olareg answers null for an image without referrers, in an otherwise complete index.
 	if member == "manifests" && string(all["schemaVersion"]) == "2" {
 		return nil
 	}
 	return fmt.Errorf("%w: a page of a list without the member %q", ErrNotRegistry, member)
 }
 
-// parseName parses a repository's name and brings Docker Hub's to one form.
+// parseName parses a repository's name and normalizes Docker Hub's.
 func parseName(name string) (orasregistry.Reference, error) {
 	ref, err := orasregistry.ParseReference(name)
 	if err != nil {

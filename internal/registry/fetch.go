@@ -10,10 +10,9 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// FetchManifest fetches a manifest by digest and returns bytes that have this digest, this
-// size (unless it is zero) and came under this media type (unless it is empty); anything
-// else is ErrIntegrity. At most 4 MiB are read. The error is a [*lookup.AbsentError] where the
-// registry itself says that it has no such manifest.
+// FetchManifest fetches a manifest by digest. The bytes it returns have this digest, this size (unless zero) and came
+// with this media type (unless empty); anything else is ErrIntegrity. It reads at most 4 MiB. The error is a
+// [*lookup.AbsentError] if the registry itself says that it has no such manifest.
 func (r *Repository) FetchManifest(ctx context.Context, desc ocispec.Descriptor) (_ []byte, err error) {
 	defer func() { err = classed(err) }()
 	_, data, err := r.fetchManifest(ctx, desc)
@@ -48,16 +47,15 @@ func (r *Repository) fetchManifest(ctx context.Context, desc ocispec.Descriptor)
 	return mediaType, data, nil
 }
 
-// ErrBroken is returned for a listed entry that is proven not to be a signature: it has no
-// digest, or what the registry has under its digest is none.
+// ErrBroken is returned for a listed entry that is proven not to be a signature: it has no digest, or the registry
+// has something else under it.
 var ErrBroken = errors.New("not a signature manifest")
 
-// FetchSignature fetches the envelope that a signature manifest, as listed by Signatures,
-// carries: one layer of at most 10 MiB. Both are checked against their digests and sizes;
-// the manifest must be a Notation signature of some image. Whether the envelope is of that
-// image and by whom is the verifier's to say. Any error but ErrBroken leaves it unknown
-// whether the entry is a signature; also that the registry says it has nothing there, since it
-// lists it.
+// FetchSignature fetches the envelope that a signature manifest, as listed by Signatures, carries: one layer of at
+// most 10 MiB. Both are checked against their digests and sizes; the manifest must be a Notation signature of some
+// image. The verifier decides whether the envelope is for that image and who signed it. After any error but ErrBroken
+// it is unknown whether the entry is a signature, even if the registry says that it has nothing there, since it lists
+// it.
 func (r *Repository) FetchSignature(ctx context.Context, manifest ocispec.Descriptor) (mediaType string, envelope []byte, err error) {
 	defer func() { err = classed(err) }()
 	mediaType, envelope, err = r.fetchSignature(ctx, manifest)
@@ -67,8 +65,8 @@ func (r *Repository) FetchSignature(ctx context.Context, manifest ocispec.Descri
 	return mediaType, envelope, nil
 }
 
-// CheckEntry returns an error if the list describes an entry as no signature manifest is. What
-// is under its digest, if it has one, may be a signature all the same.
+// CheckEntry returns an error if the list describes an entry differently from any signature manifest. What is stored
+// under its digest, if it has one, may still be a signature.
 func CheckEntry(listed ocispec.Descriptor) error {
 	switch {
 	case listed.Digest.Validate() != nil:
@@ -89,7 +87,7 @@ func (r *Repository) fetchSignature(ctx context.Context, listed ocispec.Descript
 		return "", nil, described
 	}
 	asked := listed
-	if described != nil { // what it is under is all there is to go by
+	if described != nil { // the descriptor is all that is known
 		asked = ocispec.Descriptor{Digest: listed.Digest}
 	}
 	mediaType, data, err := r.fetchManifest(ctx, asked)
@@ -116,7 +114,7 @@ func (r *Repository) fetchSignature(ctx context.Context, listed ocispec.Descript
 	return layer.MediaType, envelope, match(layer, envelope)
 }
 
-// contradicted says of a 404 for what the registry lists that it is no proof of absence.
+// contradicted explains a 404 for something that the registry lists: it does not prove absence.
 func (r *Repository) contradicted(ctx context.Context, err error) error {
 	switch {
 	case !isNotFound(err):
@@ -132,23 +130,23 @@ func (r *Repository) contradicted(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", errForeign404, err)
 }
 
-// ErrDangling is returned for a signature that the registry lists, and says that it does not have.
-// Somebody may have deleted it and left its entry; it may also come back, or be ours.
+// ErrDangling is returned for a signature that the registry lists but says it does not have. Somebody may have
+// deleted it and left its entry. It may also come back, or be ours.
 var ErrDangling = errors.New("the registry lists it, but answers that it does not exist")
 
 // mediaTypeArtifact is what clients before Notation 1.0 wrote.
 const mediaTypeArtifact = "application/vnd.oci.artifact.manifest.v1+json"
 
-// A referrer is what a signature manifest, or another manifest about an image, says.
+// A referrer is the content of a signature manifest, or of another manifest about an image.
 type referrer struct {
 	ArtifactType string               `json:"artifactType"`
 	Config       *ocispec.Descriptor  `json:"config"`
 	Layers       []ocispec.Descriptor `json:"layers"`
-	Blobs        []ocispec.Descriptor `json:"blobs"` // of mediaTypeArtifact
+	Blobs        []ocispec.Descriptor `json:"blobs"` // only with mediaTypeArtifact
 	Subject      *ocispec.Descriptor  `json:"subject"`
 }
 
-// envelopes are the entries that hold the envelope, which depends on the media type for notation too.
+// envelopes returns the entries that hold the envelope. As in notation, they depend on the media type.
 func (m referrer) envelopes(mediaType string) []ocispec.Descriptor {
 	if mediaType == mediaTypeArtifact {
 		return m.Blobs
@@ -156,8 +154,7 @@ func (m referrer) envelopes(mediaType string) []ocispec.Descriptor {
 	return m.Layers
 }
 
-// Envelopes returns how many envelopes notation would see in a manifest of a media type, whatever
-// else the manifest is.
+// Envelopes returns how many envelopes notation would see in a manifest of a media type, whatever else is in it.
 func Envelopes(mediaType string, manifest []byte) int {
 	var m referrer
 	if json.Unmarshal(manifest, &m) != nil {
@@ -166,8 +163,8 @@ func Envelopes(mediaType string, manifest []byte) int {
 	return len(m.envelopes(mediaType))
 }
 
-// readSignature takes a signature manifest of a media type apart: the envelope's descriptor and
-// the image it is about. Any other form than that of a Notation signature is an error.
+// readSignature parses a signature manifest of a media type and returns the descriptors of the envelope and of the
+// image it is about. Anything but the form of a Notation signature is an error.
 func readSignature(mediaType string, data []byte) (layer, subject ocispec.Descriptor, err error) {
 	var m referrer
 	if err := json.Unmarshal(data, &m); err != nil {

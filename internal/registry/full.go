@@ -9,8 +9,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// fullTexts are what registries say when there is no room left. No code and no status of
-// the specification means that: most answer 403 DENIED, as to somebody who may not push.
+// fullTexts match what registries say when they have no room left. The specification has no code or status for that:
+// most answer 403 DENIED, as for a missing permission.
 //
 //	Harbor        adding 1.3 MiB of storage resource, which when updated to current usage of ... will exceed the configured upper limit of ...
 //	ECR           The repository with name ... already has the maximum allowed number of images which is '10000'
@@ -19,9 +19,8 @@ import (
 //	others        quota, in many words
 var fullTexts = regexp.MustCompile(`(?i)quota|exceed the configured upper limit|maximum (allowed )?number of|LimitExceeded|contains \d+ repositories, limit is|(storage|size) limit|insufficient storage|no space left on device`)
 
-// isFull reports whether the registry refused to store something because there is no room:
-// of the registry, a project or a repository. Who is told to come back later (429) is
-// throttled, though some call that a quota too; and what is read needs no room.
+// isFull reports whether the registry refused to store something because the registry, a project or a repository has
+// no room. A 429 is throttling, though some call that a quota too. Reads need no room.
 func isFull(e *errcode.ErrorResponse) bool {
 	storing := slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, e.Method)
 	if !storing || e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusNotFound {

@@ -18,7 +18,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// hint says what a person can do about an error, or nothing.
+// hint returns what a person can do about an error, or nothing.
 func (r *Repository) hint(err error) string {
 	if h := hint(err); h != "" {
 		return h
@@ -31,9 +31,8 @@ func (r *Repository) hint(err error) string {
 	return hint
 }
 
-// hintLogin says who should be asked for what is refused. That is no matter of a login where the
-// user is known and lacks the right, or where credentials would have gone to a stranger. cause is
-// what is wrong with the login, if that is it.
+// hintLogin says whose login to check after a refusal. It gives no such hint if the user is known and lacks the
+// right, or if credentials would have gone to a stranger. cause says what is wrong with the login, if anything.
 func (r *Repository) hintLogin(err error) (hint, cause string) {
 	if classify(err) != failure.Denied || transport.Unsent(err) {
 		return "", ""
@@ -55,7 +54,7 @@ func (r *Repository) hintLogin(err error) (hint, cause string) {
 	return "the login is refused: log in again with " + login, "it rejects the login"
 }
 
-// A loginError is an error by which the registry refuses everything, until somebody logs in.
+// A loginError is an error by which the registry refuses everything until somebody logs in.
 type loginError struct {
 	error
 	cause string
@@ -63,8 +62,8 @@ type loginError struct {
 
 func (e *loginError) Unwrap() error { return e.error }
 
-// hostCause returns in a few words what is wrong with a whole registry, if that is why an error came:
-// it is down or unknown, or refuses the login. Empty: the error is of one repository or image.
+// hostCause returns in a few words what is wrong with a whole registry, if that caused the error: it is down or
+// unknown, or refuses the login. It is empty if the error concerns one repository or image.
 func hostCause(err error) string {
 	var login *loginError
 	switch {
@@ -82,7 +81,7 @@ func hostCause(err error) string {
 	return ""
 }
 
-// lacksRight reports whether a known user was refused for a missing permission, not for a wrong password.
+// lacksRight reports whether a known user was refused for a missing permission rather than a wrong password.
 func (r *Repository) lacksRight(err error) bool {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) {
@@ -91,19 +90,16 @@ func (r *Repository) lacksRight(err error) bool {
 	if answer.StatusCode == http.StatusForbidden || hasCode(err, errcode.ErrorCodeDenied) {
 		return true
 	}
-	// The token server has taken the password, and what it gave for it is not enough here.
+	// The token server accepted the password, but its token does not suffice here.
 	scheme, unknown := r.client.Cache.GetScheme(context.Background(), r.remote.Reference.Host())
 	return unknown == nil && scheme == auth.SchemeBearer && answer.URL != nil && strings.HasPrefix(answer.URL.Path, "/v2/"+r.remote.Reference.Repository+"/")
 }
 
-// readOnlyTexts are what registries say that take nothing, from anybody.
-//
-//	Harbor  403 DENIED  The system is in read only mode. Any modification is prohibited.
-//	Harbor  403 DENIED  can not push artifact to a proxy project: ...
+// readOnlyTexts match what registries say that accept no pushes from anybody.
 var readOnlyTexts = regexp.MustCompile(`(?i)read[- ]?only|proxy (project|cache)|pull[- ]through`)
 
-// isReadOnly reports whether the registry takes nothing. docker-registry as a mirror, or in
-// maintenance, answers 405 UNSUPPORTED.
+// isReadOnly reports whether the registry accepts no pushes. As a mirror or in maintenance, docker-registry answers
+// 405 UNSUPPORTED.
 func isReadOnly(err error) bool {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) || !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, answer.Method) {
@@ -116,7 +112,7 @@ func isReadOnly(err error) bool {
 
 const hintMoved = "; where the registry has another name now, map in the configuration says where its images are"
 
-// hint is that of an error alone, whatever is known of the repository.
+// hint returns the hint for the error alone, whatever is known of the repository.
 func hint(err error) string {
 	var bound *boundError
 	switch {
@@ -162,7 +158,7 @@ func hint(err error) string {
 	return ""
 }
 
-// unknownHost reports whether a registry's name is unknown, and not that of a proxy.
+// unknownHost reports whether the registry's own name, not a proxy's, does not resolve.
 func unknownHost(err error) bool {
 	var dns *net.DNSError
 	var op *net.OpError

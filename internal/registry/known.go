@@ -7,11 +7,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxKnown bounds the memory for resolved digests of all repositories, to about 1 MB.
+// maxKnown bounds the memory for all repositories' resolved digests to about 1 MB.
 const maxKnown = 4096
 
-// descriptors remembers what digests resolved to, by repository. A digest names the same
-// bytes for ever; only that they are still there can change, which the next request notices.
+// descriptors remembers what digests resolved to, by repository. A digest always names the same bytes. They can only
+// disappear, and the next request notices that.
 type descriptors struct {
 	mu sync.Mutex
 	m  map[known]ocispec.Descriptor // guarded by mu
@@ -34,7 +34,7 @@ func (k *descriptors) get(repository string, d digest.Digest) (ocispec.Descripto
 	return desc, ok
 }
 
-// add keeps what is known already: that may have been hashed.
+// add keeps an existing entry, since that may have been verified by hash.
 func (k *descriptors) add(repository string, desc ocispec.Descriptor) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -42,8 +42,8 @@ func (k *descriptors) add(repository string, desc ocispec.Descriptor) {
 		return
 	}
 	if len(k.m) >= maxKnown {
-		// Images are worked off one after the other: what was resolved long ago is not
-		// asked for again, and a request is all it costs if it is.
+		// Images are processed one after the other, so old entries are rarely needed again. If one is, it costs one
+		// request.
 		clear(k.m)
 	}
 	k.m[known{repository, desc.Digest}] = desc

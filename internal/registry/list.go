@@ -21,14 +21,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// ArtifactType is that of Notation signatures.
+// ArtifactType is the artifact type of Notation signatures.
 const ArtifactType = "application/vnd.cncf.notary.signature"
 
-// Bounds of one list. Anyone who may push can plant more; what lies beyond would be unknown,
-// so it is an error.
+// Bounds of one list. Anyone who may push can plant more. What lies beyond would be unknown, so exceeding them is an
+// error.
 const (
 	maxSignatures = 1000
-	maxListed     = 10 * maxSignatures // with what is repeated or something else
+	maxListed     = 10 * maxSignatures // including repeated and other entries
 	maxPages      = 100                // a registry may page before it filters, and every page costs a request
 )
 
@@ -47,10 +47,10 @@ func (r *Repository) Signatures(ctx context.Context, subject ocispec.Descriptor)
 	return list, inTag, nil
 }
 
-// Distinct returns the signatures of a list, each once. Some registries claim to have filtered
-// and have not, and some repeat what is at the end of a page.
+// Distinct returns the signatures of a list, each once. Some registries falsely claim to have filtered, and some
+// repeat the end of a page.
 func Distinct(listed []ocispec.Descriptor) []ocispec.Descriptor {
-	type entry struct { // what tells two entries apart
+	type entry struct { // what distinguishes two entries
 		mediaType string
 		digest    digest.Digest
 		size      int64
@@ -67,16 +67,15 @@ func Distinct(listed []ocispec.Descriptor) []ocispec.Descriptor {
 	return list
 }
 
-// IsSignature reports whether a listed entry does not say that it is anything else.
+// IsSignature reports whether a listed entry does not claim to be something else.
 func IsSignature(listed ocispec.Descriptor) bool {
 	return listed.ArtifactType == "" || listed.ArtifactType == ArtifactType
 }
 
-// AsListed lists what the registry has as Notation signatures of the image, in its order and as
-// often as it says so, as notation sees it: every page of the referrers API, or the index under
-// the referrers tag where there is no API. It is asked anew each time. An error means unknown,
-// never none. Entries are as listed, annotations included, and prove nothing: FetchSignature
-// refuses those that make no sense. inTag reports where it was read, for CheckList.
+// AsListed lists what the registry names as Notation signatures of the image, in its order and with its repetitions,
+// as notation sees it: every page of the referrers API or, without the API, the index under the referrers tag. Each
+// call asks again. An error means unknown, never none. Entries are as listed, annotations included, and prove
+// nothing: FetchSignature refuses malformed ones. inTag reports whether the list came from the tag, for CheckList.
 func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (list []ocispec.Descriptor, inTag bool, err error) {
 	defer func() { err = classed(err) }()
 	doing := "listing signatures of " + printable(subject.Digest)
@@ -86,7 +85,7 @@ func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (
 	if err := r.probe(ctx, subject.Digest); err != nil {
 		return nil, false, r.failed(doing, err)
 	}
-	inTag = !r.api.Load() // others find out meanwhile that the API is there
+	inTag = !r.api.Load() // another goroutine may discover the API meanwhile
 	err = r.referrers(ctx, subject, inTag, func(page []ocispec.Descriptor) error {
 		if list = append(list, page...); len(list) > maxListed {
 			return fmt.Errorf("more than %d are listed", maxListed)
@@ -99,18 +98,18 @@ func (r *Repository) AsListed(ctx context.Context, subject ocispec.Descriptor) (
 	return list, inTag, nil
 }
 
-// referrers calls each with the entries of the image's list, page by page. Under the referrers
-// tag, oras-go would take any 404 for an image without signatures.
+// referrers calls each with the entries of the image's list, page by page. It reads the referrers tag itself, because
+// oras-go takes any 404 there for an image without signatures.
 func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, inTag bool, each func([]ocispec.Descriptor) error) error {
 	if !inTag {
 		err := r.remote.Referrers(r.scoped(ctx), subject, ArtifactType, each)
-		if errors.Is(err, errdef.ErrUnsupported) { // to oras-go any 404
+		if errors.Is(err, errdef.ErrUnsupported) { // oras-go returns it for any 404
 			return errHiddenAPI
 		}
 		if err != nil {
 			return err
 		}
-		return r.rememberAPI() // not before: what only looks like the API for a while would be taken for it for good
+		return r.rememberAPI() // not earlier: what looked like the API only for a while would be remembered forever
 	}
 	list, err := r.fallbackList(ctx, subject.Digest)
 	if lookup.IsAbsent(err) {
@@ -123,14 +122,13 @@ func (r *Repository) referrers(ctx context.Context, subject ocispec.Descriptor, 
 	if err := json.Unmarshal(list, &index); err != nil {
 		return fmt.Errorf("%w: tag %s: %w", errNoList, fallbackTag(subject.Digest), err)
 	}
-	// SPEC (OCI distribution, referrers tag schema): the client filters by itself.
+	// SPEC (OCI distribution, referrers tag schema): the client filters itself.
 	return each(slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.ArtifactType != ArtifactType }))
 }
 
-// probe finds out, once per repository, whether it has the referrers API. oras-go could
-// too, but while it does not know yet it takes a list that breaks off on its second page for
-// a registry without the API; and after a push whose answer lacks OCI-Subject it takes the
-// API for missing.
+// probe finds out, once per repository, whether it has the referrers API. oras-go could too. But while it does not
+// know yet, it takes a list that breaks off on its second page for a registry without the API, and after a push whose
+// answer lacks OCI-Subject it takes the API for missing.
 func (r *Repository) probe(ctx context.Context, d digest.Digest) error {
 	return r.probed.do(ctx, func() error {
 		there, err := r.findsAPI(ctx, d)
@@ -144,13 +142,13 @@ func (r *Repository) probe(ctx context.Context, d digest.Digest) error {
 	})
 }
 
-// findsAPI reports whether the registry has the referrers API. Registries without it answer 404
-// as they do for any path, and so does a proxy for a while; signatures that the API lists would
-// be overlooked then, and made a second time. So two questions have to be answered with 404, with
-// a pause between them, and no earlier answer of this repository may say otherwise.
+// findsAPI reports whether the registry has the referrers API. Registries without it answer 404 as for any path, but
+// a proxy may do so for a while too. Signatures that the API lists would then be overlooked and made a second time.
+// So two questions, with a pause in between, must be answered with 404, and this repository must never have shown the
+// API before.
 //
-// A host may route its repositories to several registries, so that one without the API beside one
-// that has it is possible. It is asked once more, after a longer pause.
+// A host may route its repositories to several registries, of which only some have the API. If another repository of
+// the host has it, findsAPI asks once more, after a longer pause.
 func (r *Repository) findsAPI(ctx context.Context, image digest.Digest) (bool, error) {
 	there, err := r.asksReferrers(ctx, image)
 	if there || err != nil {
@@ -175,7 +173,7 @@ func (r *Repository) findsAPI(ctx context.Context, image digest.Digest) (bool, e
 		if err := retry.Wait(ctx, pause); err != nil {
 			return false, err
 		}
-		// SPEC (OCI distribution, listing referrers): an image that is not there has an empty list.
+		// SPEC (OCI distribution, listing referrers): an image that does not exist has an empty list.
 		if there, err = r.asksReferrers(ctx, nothing); there || err != nil {
 			return there, err
 		}
@@ -187,7 +185,7 @@ func (r *Repository) findsAPI(ctx context.Context, image digest.Digest) (bool, e
 	return false, nil
 }
 
-// knownAPI reports whether the repository had the API before, in this process or an earlier one.
+// knownAPI reports whether the repository had the API earlier, in this process or another.
 func (r *Repository) knownAPI() (bool, error) {
 	if r.hadAPI.Load() {
 		return true, nil
@@ -199,7 +197,7 @@ func (r *Repository) knownAPI() (bool, error) {
 	return memory.HasReferrers(r.place())
 }
 
-// hostHasAPI reports whether any repository of the host had the API before.
+// hostHasAPI reports whether any repository of the host had the API earlier.
 func (r *Repository) hostHasAPI() (bool, error) {
 	if _, had := r.of.hadAPI.Load(r.host()); had {
 		return true, nil
@@ -211,7 +209,7 @@ func (r *Repository) hostHasAPI() (bool, error) {
 	return memory.HostHasReferrers(r.host())
 }
 
-// hasHadAPI notes, for this process, that the repository has or had the API, and so its host.
+// hasHadAPI notes, for this process, that the repository, and so its host, has or had the API.
 func (r *Repository) hasHadAPI() {
 	r.hadAPI.Store(true)
 	r.of.hadAPI.Store(r.host(), struct{}{})
@@ -224,7 +222,7 @@ func (r *Repository) learnAPI() error {
 	return r.remote.SetReferrersCapability(true)
 }
 
-// rememberAPI notes it for later runs too, which then believe no 404.
+// rememberAPI records it for later runs too, which then do not believe a 404.
 func (r *Repository) rememberAPI() error {
 	if memory := r.of.memory(); memory != nil {
 		return memory.SetReferrers(r.place())
@@ -232,10 +230,10 @@ func (r *Repository) rememberAPI() error {
 	return nil
 }
 
-// CheckList returns an error if signatures of the image may be listed elsewhere than the caller's
-// list was read, as Signatures has said: it asks for the referrers API anew where there seemed to be
-// none, and returns ErrListMoved if the API is there and the list is from a tag. A signature is made,
-// or listed in a tag, and an image said to have none that is trusted, on no older answer than that.
+// CheckList returns an error if signatures of the image may be listed elsewhere than where the caller read its list,
+// as reported by Signatures. If there seemed to be no referrers API, it asks again, and returns ErrListMoved if the
+// API exists but the list is from a tag. Call it before making a signature, before listing one in a tag, and before
+// saying that an image has no trusted one.
 func (r *Repository) CheckList(ctx context.Context, subject ocispec.Descriptor, inTag bool) (err error) {
 	defer func() { err = classed(err) }()
 	return r.failed("looking again where signatures of "+printable(subject.Digest)+" are listed", r.checkList(ctx, subject.Digest, inTag))
@@ -254,21 +252,21 @@ func (r *Repository) checkList(ctx context.Context, image digest.Digest, inTag b
 			return err
 		}
 		if there {
-			inTag = true // wherever the caller has looked, it was before
+			inTag = true // wherever the caller looked, that was earlier
 			r.wavered.Store(true)
 			if err := r.learnAPI(); err != nil {
 				return err
 			}
 		}
 	}
-	if inTag && r.api.Load() { // who has found the API may be another, with another image
+	if inTag && r.api.Load() { // another goroutine may have found the API, with another image
 		return ErrListMoved
 	}
 	return nil
 }
 
-// askMore asks for the API as often as where another repository of the host has it, if one has shown
-// it only since this one was asked.
+// askMore asks for the API again, as often as for a host with the API, if another repository of the host has shown it
+// only since this one was asked.
 func (r *Repository) askMore(ctx context.Context, image digest.Digest) error {
 	if r.api.Load() || r.askedMore.Load() {
 		return nil
@@ -286,8 +284,8 @@ func (r *Repository) askMore(ctx context.Context, image digest.Digest) error {
 	})
 }
 
-// subjectTold is what follows from a push that was answered as by a registry with the referrers
-// API, where there seemed to be none: nothing goes on here before the API answers.
+// subjectTold handles a push that was answered as if by a registry with the referrers API, although it seemed to have
+// none. Nothing continues here until the API answers.
 func (r *Repository) subjectTold() error {
 	r.wavered.Store(true)
 	r.hasHadAPI()
@@ -298,8 +296,8 @@ func (r *Repository) subjectTold() error {
 	return errHiddenAPI
 }
 
-// ErrListMoved is returned where signatures were looked for in a tag, and the referrers API
-// answers now. Signatures asks the API from then on.
+// ErrListMoved is returned if signatures were looked for in a tag, but the referrers API answers now. From then on
+// Signatures asks the API.
 var ErrListMoved = errors.New("the registry seemed to have no referrers API, but now it answers: signatures are listed there")
 
 var (
@@ -308,8 +306,8 @@ var (
 	errRefusedAPI = errors.New("the registry does not say whether it has the referrers API")
 )
 
-// asksReferrers asks once, and reports whether the answer is that of the API. It is not where
-// registries without the API answer as they do for any path: 404.
+// asksReferrers asks once, and reports whether the API answered. A registry without the API answers 404, as for any
+// path.
 //
 // SPEC (OCI distribution, listing referrers): "If the registry does not support the
 // referrers API, it MUST return 404 Not Found."
@@ -329,7 +327,7 @@ func (r *Repository) asksReferrers(ctx context.Context, d digest.Digest) (bool, 
 		}
 		return false, fmt.Errorf("%w: %w", errRefusedAPI, err)
 	}
-	// Only what kind of answer it is matters; it is read for the connection's sake.
+	// Only the kind of answer matters. Reading the body lets the connection be reused.
 	_, _ = io.CopyN(io.Discard, resp.Body, maxProblem)
 	_ = resp.Body.Close()
 	switch mediaType := transport.MediaType(resp.Header); mediaType {

@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// A latch remembers that something was done, once. A failure is not remembered: the next
-// caller tries again, with its own context.
+// A latch remembers that something was done, once. It does not remember a failure: the next caller tries again, with
+// its own context.
 type latch struct {
-	turn chan struct{} // holds a token while nobody is doing it
+	turn chan struct{} // holds a token while nobody runs f
 	done bool          // owned by whoever holds the token
 }
 
@@ -18,8 +18,7 @@ func newLatch() *latch {
 	return l
 }
 
-// do calls f unless that has succeeded before; callers meanwhile wait, as long as their
-// context lasts.
+// do calls f unless it has succeeded before. Other callers wait meanwhile, until their context ends.
 func (l *latch) do(ctx context.Context, f func() error) error {
 	select {
 	case <-l.turn:
@@ -37,7 +36,7 @@ func (l *latch) do(ctx context.Context, f func() error) error {
 	return nil
 }
 
-// set makes it done without doing it.
+// set marks it as done without doing it.
 func (l *latch) set() { l.put(true) }
 
 // forget makes the next caller do it again.
@@ -49,8 +48,8 @@ func (l *latch) put(done bool) {
 	l.turn <- struct{}{}
 }
 
-// keyed is a lock per key that a context can give up waiting for. Keys nobody holds or
-// waits for take no memory.
+// keyed is a lock per key; a caller stops waiting when its context ends. Keys that nobody holds or waits for take no
+// memory.
 type keyed struct {
 	mu    sync.Mutex
 	locks map[string]*keyLock // guarded by mu

@@ -24,10 +24,9 @@ func describe(mediaType string, data []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 }
 
-// PackSignature makes the manifest that attaches an envelope to an image, in the form of
-// notation-go 1.3, and its descriptor. The same arguments give the same bytes, whatever the
-// time: the annotations must hold org.opencontainers.image.created, the signing time. Of
-// subject only media type, digest and size count.
+// PackSignature returns the manifest that attaches an envelope to an image, in the form of notation-go 1.3, and its
+// descriptor. The same arguments give the same bytes at any time: the annotations must hold
+// org.opencontainers.image.created, the signing time. Only subject's media type, digest and size count.
 func PackSignature(subject ocispec.Descriptor, mediaType string, envelope []byte, annotations map[string]string) (manifest []byte, desc ocispec.Descriptor, err error) {
 	if _, err := time.Parse(time.RFC3339, annotations[ocispec.AnnotationCreated]); err != nil {
 		return nil, desc, fmt.Errorf("packing signature of %s: the annotations tell no signing time: %w", printable(subject.Digest), err)

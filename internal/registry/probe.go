@@ -13,16 +13,15 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// ErrNotRegistry is returned when something answers, and not as a registry does.
+// ErrNotRegistry is returned when something answers, but not as a registry does.
 var ErrNotRegistry = errors.New("not the answer of a registry")
 
 // nothing is a digest that no image has.
 const nothing = digest.Digest("sha256:0000000000000000000000000000000000000000000000000000000000000000")
 
-// CanPull asks for an image by its digest; for one that no registry has, if the digest is
-// empty. Found and absent both say that images can be read: only who may read is told that
-// the registry does not have one. (Whether tags may be listed is another permission, which
-// signing does not need.) An unknown answer says why they cannot.
+// CanPull requests an image by its digest, or by one that no registry has if the digest is empty. Found and absent
+// both say that images can be read: only a client that may read is told that the registry does not have one. (Listing
+// tags is another permission, which signing does not need.) An unknown answer says why they cannot.
 func (r *Repository) CanPull(ctx context.Context, image digest.Digest) (answer lookup.Answer[digest.Digest]) {
 	defer func() { answer = classedAnswer(answer) }()
 	if image == "" {
@@ -45,10 +44,9 @@ func (r *Repository) canPull(ctx context.Context, image digest.Digest) error {
 	return err
 }
 
-// CanPush begins an upload of a blob and cancels it: nobody else can tell whether a push
-// would be let in. left says that the registry took the upload and not its cancelling; such
-// an upload holds no bytes, and the registry drops it by itself. An error says why a push
-// would fail.
+// CanPush begins an upload of a blob and cancels it: only the registry can tell whether it would accept a push. left
+// reports whether the registry accepted the upload but not its cancellation; such an upload holds no bytes, and the
+// registry drops it itself. An error says why a push would fail.
 func (r *Repository) CanPush(ctx context.Context) (left bool, err error) {
 	defer func() { err = classed(err) }()
 	if r.readOnly {
@@ -61,7 +59,7 @@ func (r *Repository) CanPush(ctx context.Context) (left bool, err error) {
 	return r.cancelUpload(ctx, upload) != nil, nil
 }
 
-// cancelUpload gives an upload up. A registry may refuse that, and 404 says that it is gone.
+// cancelUpload cancels an upload. A registry may refuse that; 404 means that it is gone.
 func (r *Repository) cancelUpload(ctx context.Context, at *url.URL) error {
 	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodDelete, at.String(), nil)
 	if err != nil {
@@ -78,9 +76,8 @@ func (r *Repository) cancelUpload(ctx context.Context, at *url.URL) error {
 	return nil
 }
 
-// HasReferrers reports whether signatures are listed by the referrers API; false: under tags.
-// It is found out once for each repository, by listing the signatures of an image; of one
-// that is not there, if the digest is empty.
+// HasReferrers reports whether the referrers API lists signatures, rather than tags. It finds out once for each
+// repository, by listing the signatures of an image, or of one that does not exist if the digest is empty.
 func (r *Repository) HasReferrers(ctx context.Context, of digest.Digest) (_ bool, err error) {
 	defer func() { err = classed(err) }()
 	if of == "" {

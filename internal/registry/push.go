@@ -16,18 +16,18 @@ import (
 
 var errReadOnly = errors.New("the registry was opened for reading")
 
-// PushSignature stores the envelope and exactly these manifest bytes beside the image, and
-// lists them under the referrers tag where the registry does not do so itself. Repeating it
-// is harmless. Pushes for one image wait for each other, those for different images do not.
+// PushSignature stores the envelope and exactly these manifest bytes beside the image. If the registry does not list
+// them itself, it lists them under the referrers tag. Repeating it is harmless. Pushes for one image wait for each
+// other; those for different images do not.
 //
-// inTag is where the caller has looked for signatures of the image, as Signatures has said:
-// ErrListMoved if they are listed elsewhere, and nothing is stored then.
+// inTag says where the caller looked for signatures of the image, as reported by Signatures. If they are listed
+// elsewhere, the error is ErrListMoved and nothing is stored.
 //
-// Any other error does not mean that nothing was stored. Its cause stays reachable
-// (*errcode.ErrorResponse); ErrIntegrity means that the registry stored something else.
+// After any other error something may be stored. Its cause stays reachable (*errcode.ErrorResponse). ErrIntegrity
+// means that the registry stored something else.
 //
-// told reports whether a registry with the referrers API has said in its answer, by OCI-Subject, that it took
-// the manifest for a referrer of the image. Without it, only the list tells.
+// told reports whether a registry with the referrers API confirmed with OCI-Subject that the manifest refers to the
+// image. Otherwise only the list shows it.
 func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) (told bool, err error) {
 	defer func() { err = classed(err) }()
 	doing := "pushing signature of " + printable(subject.Digest)
@@ -46,7 +46,7 @@ func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descript
 	return told, r.failed(doing, err)
 }
 
-// push sends the parts in the order that leaves no manifest without its blobs.
+// push sends the parts in the order that never leaves a manifest without its blobs.
 func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) (told bool, err error) {
 	if err := r.checkList(ctx, subject.Digest, inTag); err != nil {
 		return false, err
@@ -62,8 +62,8 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		return false, err
 	}
 	put := func() error {
-		// Not by oras-go: to it any 404 says that there is no list yet, and the new one it
-		// makes hides what is in the old.
+		// Do not use oras-go here: it takes any 404 for a missing list, and the new list it makes hides the entries
+		// of the old one.
 		answer, err := r.put(ctx, desc.Digest.String(), desc.MediaType, manifest)
 		if err != nil {
 			return err
@@ -87,8 +87,7 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 	}
 	err = put()
 	if listRefused(err, subject.Digest) {
-		// Someone deleted a signature but left its entry: the registry would keep rejecting the list
-		// that oras-go maintains.
+		// Someone deleted a signature but left its entry: the registry would keep rejecting the list.
 		if changed, unlistErr := r.unlistGone(ctx, subject.Digest); unlistErr != nil {
 			err = fmt.Errorf("%w; and taking off the list what is gone: %w", err, unlistErr)
 		} else if changed {
@@ -99,18 +98,17 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		return told, nil
 	}
 	if hasCode(err, errcode.ErrorCodeManifestBlobUnknown) || hasCode(err, errcode.ErrorCodeBlobUnknown) {
-		// Garbage collection between our push and now, or uploads in one request that
-		// stored nothing: the next try starts over.
+		// Garbage was collected since our push, or uploads in one request stored nothing. The next try starts over.
 		r.config.forget()
 		r.uploads.Store(inTwo)
 	}
 	return false, fmt.Errorf("pushing the manifest: %w", err)
 }
 
-// ociSubject is the header by which a registry says of which image it took a manifest for a referrer.
+// ociSubject is the header by which a registry confirms to which image a manifest refers.
 const ociSubject = "OCI-Subject"
 
-// listEntry describes a signature manifest as the list of its image does.
+// listEntry describes a signature manifest as its image's list does.
 func listEntry(manifest []byte) (ocispec.Descriptor, error) {
 	var m ocispec.Manifest
 	if err := json.Unmarshal(manifest, &m); err != nil {
@@ -121,8 +119,8 @@ func listEntry(manifest []byte) (ocispec.Descriptor, error) {
 	return desc, nil
 }
 
-// listRefused reports whether the registry does not take the list under the referrers tag, as it
-// is where an entry points to nothing: docker-registry answers 400, others 404.
+// listRefused reports whether the registry rejected the list under the referrers tag because an entry points to
+// nothing: docker-registry answers 400, others 404.
 func listRefused(err error, image digest.Digest) bool {
 	var answer *errcode.ErrorResponse
 	return errors.As(err, &answer) && answer.Method == http.MethodPut &&
@@ -130,8 +128,8 @@ func listRefused(err error, image digest.Digest) bool {
 		answer.URL != nil && strings.HasSuffix(answer.URL.Path, "/manifests/"+fallbackTag(image))
 }
 
-// pushConfig stores the config blob. It is done once per repository and before anything
-// else: many pushes of the same blob at once made a registry answer 500.
+// pushConfig stores the config blob, once per repository and before anything else: many concurrent pushes of the same
+// blob made a registry answer 500.
 func (r *Repository) pushConfig(ctx context.Context) error {
 	exists, err := r.hasBlob(ctx, configDescriptor().Digest)
 	if err != nil || exists {
@@ -140,22 +138,21 @@ func (r *Repository) pushConfig(ctx context.Context) error {
 	return r.pushBlob(ctx, configDescriptor(), emptyConfig)
 }
 
-// pushBlob stores a blob. It does not ask first, since a new signature is never there.
+// pushBlob stores a blob. It does not ask first, since the registry never has a new signature.
 func (r *Repository) pushBlob(ctx context.Context, desc ocispec.Descriptor, data []byte) error {
 	err := r.upload(ctx, desc, data)
 	if err == nil || !uploadGone(err) {
 		return err
 	}
-	// Where the answer to the last request of an upload is lost and transport repeats it,
-	// the session is gone because the upload had succeeded.
+	// If the answer to an upload's last request is lost and transport repeats it, the session is gone because the
+	// upload succeeded.
 	if exists, existsErr := r.hasBlob(ctx, desc.Digest); existsErr == nil && exists {
 		return nil
 	}
 	return err
 }
 
-// hasBlob reports whether the registry says that it has a blob. Where it does not say, it is stored
-// once more.
+// hasBlob reports whether the registry says that it has a blob. If it does not say, the blob is stored again.
 func (r *Repository) hasBlob(ctx context.Context, d digest.Digest) (bool, error) {
 	resp, err := r.ask(ctx, http.MethodHead, "/blobs/"+d.String(), "")
 	if isNotFound(err) || headRefused(err) {
@@ -168,7 +165,7 @@ func (r *Repository) hasBlob(ctx context.Context, d digest.Digest) (bool, error)
 	return true, aboutAnother(resp.Header, d)
 }
 
-// uploadGone reports whether the registry does not know, or no longer, an upload session.
+// uploadGone reports whether the registry does not know an upload session, or no longer does.
 func uploadGone(err error) bool {
 	return hasCode(err, errcode.ErrorCodeBlobUploadUnknown) || hasCode(err, errcode.ErrorCodeBlobUploadInvalid)
 }

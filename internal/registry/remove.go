@@ -15,21 +15,20 @@ import (
 // ErrDeleteRefused is returned when the registry does not support deleting manifests.
 var ErrDeleteRefused = errors.New("the registry does not delete manifests")
 
-// ErrNotSignature is returned when what the registry has under the digest of a signature is
-// none, or one of another image. It must not be deleted.
+// ErrNotSignature is returned when the digest of a signature leads to something else, or to a signature of another
+// image. It must not be deleted.
 var ErrNotSignature = errors.New("it is no signature of this image")
 
-// Stored is a signature as the registry has it, its bytes checked against their digests.
+// Stored is a signature as the registry has it. Its bytes match their digests.
 type Stored struct {
 	MediaType string // of the envelope
 	Envelope  []byte
 	Manifest  []byte
 }
 
-// StoredSignature fetches what the registry has under the digest of a signature of the image.
-// It is absent where the registry itself says that it has no such manifest. Whatever is no
-// Notation signature manifest of exactly this image is ErrNotSignature, or ErrIntegrity. By
-// whom the envelope is, and over what, is the caller's to check.
+// StoredSignature fetches what the registry has under the digest of a signature of the image. It is absent if the
+// registry itself says that it has no such manifest. Anything but a Notation signature manifest of exactly this image
+// is ErrNotSignature, or ErrIntegrity. The caller has to check who signed the envelope, and what.
 func (r *Repository) StoredSignature(ctx context.Context, image, signature digest.Digest) (answer lookup.Answer[Stored]) {
 	defer func() { answer = classedAnswer(answer) }()
 	var s Stored
@@ -70,8 +69,8 @@ func (r *Repository) storedSignature(ctx context.Context, image, signature diges
 	return Stored{layer.MediaType, envelope, data}, nil
 }
 
-// proven returns the error of a request for what was seen before. That it is gone is believed only
-// from a registry that answers for the repository.
+// proven returns the error of a request for something seen before. It believes that it is gone only if the registry
+// answers for the repository.
 func (r *Repository) proven(ctx context.Context, err error) error {
 	if lookup.IsAbsent(err) {
 		if err := r.answers(ctx); err != nil {
@@ -81,8 +80,8 @@ func (r *Repository) proven(ctx context.Context, err error) error {
 	return err
 }
 
-// manifestOf fetches an OCI image manifest, the form of every signature that PackSignature
-// makes. The error is a [*lookup.AbsentError] where the registry itself says that there is none.
+// manifestOf fetches an OCI image manifest, the form of every signature that PackSignature makes. The error is a
+// [*lookup.AbsentError] if the registry itself says that it has none.
 func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) ([]byte, error) {
 	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
 	if err != nil {
@@ -97,26 +96,24 @@ func (r *Repository) manifestOf(ctx context.Context, d digest.Digest) ([]byte, e
 	return data, nil
 }
 
-// RemoveSignature takes a signature of the image off the list that clients keep under the
-// referrers tag, and then deletes its manifest. What is deleted is not looked at: the caller
-// has, by StoredSignature. Repeating it is harmless.
+// RemoveSignature removes a signature of the image from the list that clients keep under the referrers tag, and then
+// deletes its manifest. It does not look at what it deletes: the caller has, with StoredSignature. Repeating it is
+// harmless.
 //
-// The order is so that a crash in between leaves no entry that points to nothing: at such an
-// entry notation gives up, whatever other signatures there are. What it leaves is a manifest
-// that nobody finds, for the next call.
+// In this order, a crash in between leaves no entry that points to nothing, at which notation would give up whatever
+// other signatures exist. It leaves a manifest that nobody finds, for the next call.
 func (r *Repository) RemoveSignature(ctx context.Context, image, signature digest.Digest) (err error) {
 	defer func() { err = classed(err) }()
 	return r.remove(ctx, "deleting signature ", image, signature, true)
 }
 
-// UnlistSignature takes what is left of a signature that is gone off the list. It deletes
-// nothing.
+// UnlistSignature removes the entry of a signature that is gone from the list. It deletes nothing.
 func (r *Repository) UnlistSignature(ctx context.Context, image, signature digest.Digest) (err error) {
 	defer func() { err = classed(err) }()
 	return r.remove(ctx, "taking off the list signature ", image, signature, false)
 }
 
-// remove waits for pushes for the image, as they do for it. Other processes are not waited for.
+// remove and pushes for the same image wait for each other. It does not wait for other processes.
 func (r *Repository) remove(ctx context.Context, doing string, image, signature digest.Digest, stored bool) error {
 	doing += printable(signature)
 	if r.readOnly {
@@ -126,8 +123,8 @@ func (r *Repository) remove(ctx context.Context, doing string, image, signature 
 		return r.failed(doing, err)
 	}
 	if stored {
-		// Whether manifests are deleted at all is found out, once per repository, by deleting
-		// one that is not there: before the list is touched, so that nothing is left half done.
+		// Find out once per repository whether it deletes manifests at all, by deleting one that does not exist. This
+		// comes before the list is changed, so that nothing is left half done.
 		if err := r.deletes.do(ctx, func() error { return r.deleteManifest(ctx, nothing) }); err != nil {
 			return r.failed(doing, err)
 		}
@@ -146,8 +143,8 @@ func (r *Repository) remove(ctx context.Context, doing string, image, signature 
 	return r.failed(doing, r.deleteManifest(ctx, signature))
 }
 
-// deleteManifest deletes by digest. That it is gone already is what was wanted; whoever needs
-// to know asks for it afterwards.
+// deleteManifest deletes by digest. A manifest that is gone already is a success; a caller that needs to know asks
+// for it afterwards.
 //
 // SPEC (OCI distribution, deleting manifests): "Upon success, the registry MUST respond with a
 // 202 Accepted code. If the repository does not exist, the response MUST return 404 Not Found.
@@ -174,7 +171,7 @@ func (r *Repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 		}
 		return nil
 	case http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented:
-		if !isImmutable(err) { // of one manifest, not of all
+		if !isImmutable(err) { // concerns one manifest, not all
 			return fmt.Errorf("%w: %w", ErrDeleteRefused, err)
 		}
 	}

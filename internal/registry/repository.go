@@ -18,15 +18,15 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// Sizes that are read at most.
+// Largest sizes that are read.
 const (
 	maxManifest = 4 << 20
 	maxEnvelope = 10 << 20
-	maxProblem  = 8 << 10 // of an error answer
+	maxProblem  = 8 << 10 // of an error response
 )
 
-// ErrIntegrity is returned when the registry's answer contradicts the digest or size asked
-// for. It must not be retried: something between the registry's disk and us lies.
+// ErrIntegrity is returned when the registry's answer contradicts the digest or size asked for. It must not be
+// retried: something between the registry's disk and us is lying.
 var ErrIntegrity = errors.New("the registry's answer does not match the digest")
 
 // A Repository is the one handle of a repository. It is safe for concurrent use.
@@ -37,33 +37,33 @@ type Repository struct {
 	remote   *remote.Repository
 	client   *auth.Client
 	readOnly bool
-	deleting bool // permission to delete is asked for as well
+	deleting bool // also asks for permission to delete
 	budget   Budget
 
-	forced    bool         // the referrers tag is used whatever the registry has
-	probed    *latch       // whether the referrers API is there has been found out
-	more      *latch       // that has been found out once more, as another repository of the host has it
-	api       atomic.Bool  // it is; means something once probed
-	hadAPI    atomic.Bool  // it was, at some time
-	wavered   atomic.Bool  // it seemed not to be, and is
-	askedMore atomic.Bool  // it was asked for as often as where another repository of the host has it
-	config    *latch       // the signatures' config blob is there
-	uploads   atomic.Int32 // how many requests one takes: untried, inOne or inTwo
-	deletes   *latch       // that manifests can be deleted has been found out
+	forced    bool         // use the referrers tag whatever the registry has
+	probed    *latch       // we asked whether the registry has the referrers API
+	more      *latch       // we asked once more, because another repository of the host has it
+	api       atomic.Bool  // it has the API; valid once probed
+	hadAPI    atomic.Bool  // it had the API at some time
+	wavered   atomic.Bool  // it seemed to have no API, but has
+	askedMore atomic.Bool  // we asked as often as for a host with the API
+	config    *latch       // the signatures' config blob is stored
+	uploads   atomic.Int32 // requests per upload: untried, inOne or inTwo
+	deletes   *latch       // we know that manifests can be deleted
 	subjects  *keyed       // one push or removal per image at a time
 	known     *descriptors // images resolved so far
 	lists     sync.Map     // string -> []digest.Digest: referrers tags that hold a list, and its entries
-	referrer  sync.Map     // digest.Digest -> digest.Digest: manifests that could not be run, and their subject
+	referrer  sync.Map     // digest.Digest -> digest.Digest: manifests that cannot be run, and their subject
 }
 
-// ListsInTag reports whether the signatures of an image are listed in a tag, because there is no
-// referrers API, or seemed to be none for a while. It means something after Signatures.
+// ListsInTag reports whether the signatures of an image are listed in a tag, because the registry has no referrers
+// API or seemed to have none for a while. It is valid after Signatures.
 func (r *Repository) ListsInTag() bool { return !r.api.Load() || r.wavered.Load() }
 
 // place is the name under which a Memory keeps the repository.
 func (r *Repository) place() string { return placeOf(r.remote.Reference) }
 
-// host is that of the place.
+// host is the host of place.
 func (r *Repository) host() string {
 	host, _, _ := strings.Cut(r.place(), "/")
 	return host
@@ -72,8 +72,8 @@ func (r *Repository) host() string {
 // Name returns host[:port]/path.
 func (r *Repository) Name() string { return r.name }
 
-// scoped hints the token server at what this process will do here, so that each request
-// finds the same token in the cache.
+// scoped tells the token server in advance what this process will do here, so that each request finds the same token
+// in the cache.
 func (r *Repository) scoped(ctx context.Context) context.Context {
 	if r.readOnly {
 		return auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull)
@@ -84,8 +84,8 @@ func (r *Repository) scoped(ctx context.Context) context.Context {
 	return auth.AppendRepositoryScope(ctx, r.remote.Reference, auth.ActionPull, auth.ActionPush)
 }
 
-// ask sends a request without body to a path of the repository. The response is 200 and
-// must be closed; everything else is an error.
+// ask sends a request without body to a path of the repository. The response is 200 and must be closed; any other
+// status is an error.
 func (r *Repository) ask(ctx context.Context, method, path, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(r.scoped(ctx), method, r.base+path, nil)
 	if err != nil {
@@ -105,25 +105,25 @@ func (r *Repository) ask(ctx context.Context, method, path, accept string) (*htt
 	return nil, problem(resp)
 }
 
-// problem reads an error answer into oras-go's form, so that whoever asks for the cause
-// finds the same type whichever of us sent the request.
+// problem reads an error answer into oras-go's form, so that the cause has the same type whether oras-go or we sent
+// the request.
 func problem(resp *http.Response) error {
 	e := &errcode.ErrorResponse{Method: resp.Request.Method, URL: resp.Request.URL, StatusCode: resp.StatusCode}
 	var body struct {
 		Errors errcode.Errors `json:"errors"`
 	}
-	// Proxies answer in HTML; then the status is all there is to say.
+	// Proxies answer in HTML. Then only the status says anything.
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxProblem)).Decode(&body); err == nil {
 		e.Errors = body.Errors
 	}
 	return e
 }
 
-// isNotFound reports whether an error is an answer of status 404, by whoever gave it. That is
-// no evidence of absence: see Repository.absence.
+// isNotFound reports whether an error is an answer with status 404, whoever gave it. That does not prove absence: see
+// Repository.absence.
 func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
 
-// statusOf returns the HTTP status of an error response; 0 for any other error.
+// statusOf returns the HTTP status of an error response, or 0 for any other error.
 func statusOf(err error) int {
 	var answer *errcode.ErrorResponse
 	if !errors.As(err, &answer) {
@@ -132,8 +132,8 @@ func statusOf(err error) int {
 	return answer.StatusCode
 }
 
-// failed says what was being done, to which repository, and what to do about it. The text
-// of err is made fit to be shown.
+// failed says what was being done, to which repository, and what to do about it. It makes the text of err fit to be
+// shown.
 func (r *Repository) failed(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -146,8 +146,7 @@ func (r *Repository) failed(doing string, err error) error {
 	return advised(wrapped, hint)
 }
 
-// advised adds a hint to an error, if there is one: on a line of its own, which Redact would
-// take for the server's.
+// advised adds a hint to an error, if there is one: on its own line, which Redact would take for the server's text.
 func advised(err error, hint string) error {
 	if hint == "" {
 		return err

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	_ "crypto/sha512" // digests of that kind exist; go-digest does not register the hash
+	_ "crypto/sha512" // such digests exist, but go-digest does not register the hash
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,8 +22,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// manifestTypes is every kind of manifest that DCT can have signed. Schema 1 is among them
-// so that such an image is found and reported, not taken for gone.
+// manifestTypes is every kind of manifest that DCT can have signed. Schema 1 is included so that such an image is
+// reported rather than taken for gone.
 var manifestTypes = []string{
 	ocispec.MediaTypeImageIndex,
 	ocispec.MediaTypeImageManifest,
@@ -44,11 +44,10 @@ var (
 	fallbackPattern = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}$`)
 )
 
-// Resolve returns the media type and size that the registry has for the image with this
-// digest: one HEAD request, and none when the digest was resolved before or ResolveTag was
-// told of it. The bytes are not looked at (see FetchManifest) unless the answer leaves
-// something open. A [*lookup.AbsentError]: the registry has no such manifest. ErrIntegrity: it
-// answers for another digest.
+// Resolve returns the media type and size that the registry has for the image with this digest. It sends one HEAD
+// request, and none if the digest was resolved before or ResolveTag saw it. It does not read the bytes (see
+// FetchManifest) unless the answer is incomplete. The error is a [*lookup.AbsentError] if the registry has no such
+// manifest, and ErrIntegrity if it answers for another digest.
 func (r *Repository) Resolve(ctx context.Context, d digest.Digest) (_ ocispec.Descriptor, err error) {
 	defer func() { err = classed(err) }()
 	if desc, ok := r.known.get(r.name, d); ok {
@@ -68,7 +67,7 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 	}
 	resp, err := r.ask(ctx, http.MethodHead, "/manifests/"+d.String(), acceptManifests)
 	if isNotFound(err) || headRefused(err) {
-		// HEAD has no body, and a proxy's 404 must not pass for the registry's word.
+		// HEAD has no body, and a proxy's 404 must not count as the registry's word.
 		desc, err := r.hashed(ctx, d)
 		return desc, r.absence(ctx, err, "manifest", d.String())
 	}
@@ -85,23 +84,23 @@ func (r *Repository) resolve(ctx context.Context, d digest.Digest) (ocispec.Desc
 	return r.hashed(ctx, d)
 }
 
-// headRefused reports whether HEAD is not answered at all, as by some proxies. GET may be.
+// headRefused reports whether the server refuses HEAD itself, as some proxies do. GET may work.
 func headRefused(err error) bool {
 	return statusOf(err) == http.StatusMethodNotAllowed || statusOf(err) == http.StatusNotImplemented
 }
 
-// described is the manifest that an answer to HEAD describes; false where that leaves
-// something open, as some proxies do, or a web page answers in the registry's place.
+// described returns the manifest that an answer to HEAD describes. It returns false if the answer is incomplete, as
+// from some proxies, or if a web page answers in the registry's place.
 func described(resp *http.Response) (ocispec.Descriptor, bool) {
 	desc := ocispec.Descriptor{MediaType: transport.MediaType(resp.Header), Digest: digest.Digest(resp.Header.Get(contentDigest)), Size: resp.ContentLength}
 	return desc, slices.Contains(manifestTypes, desc.MediaType) && desc.Digest.Validate() == nil && desc.Size > 0
 }
 
-// contentDigest is the header that says which digest an answer is about.
+// contentDigest is the header that names the digest of an answer.
 const contentDigest = "Docker-Content-Digest"
 
-// aboutAnother returns ErrIntegrity if an answer says that it is about another digest. One
-// by another algorithm says nothing.
+// aboutAnother returns ErrIntegrity if an answer says that it is about another digest. A digest by another algorithm
+// says nothing.
 func aboutAnother(h http.Header, d digest.Digest) error {
 	reported := digest.Digest(h.Get(contentDigest))
 	if reported == "" || reported == d || reported.Validate() == nil && reported.Algorithm() != d.Algorithm() {
@@ -110,7 +109,7 @@ func aboutAnother(h http.Header, d digest.Digest) error {
 	return fmt.Errorf("%w: asked for %s and told of another", ErrIntegrity, d)
 }
 
-// hashed describes a manifest by its bytes.
+// hashed fetches a manifest and describes it by its bytes.
 func (r *Repository) hashed(ctx context.Context, d digest.Digest) (ocispec.Descriptor, error) {
 	mediaType, data, err := r.get(ctx, "/manifests/"+d.String(), acceptManifests, maxManifest)
 	if err != nil {
@@ -126,16 +125,15 @@ func (r *Repository) hashed(ctx context.Context, d digest.Digest) (ocispec.Descr
 	return desc, nil
 }
 
-// absence turns an error of a request for a manifest into a [*lookup.AbsentError] if the registry
-// itself says that it has none, and nothing else. Any other 404 is not its word: a proxy answers
-// so, and that the whole repository is unknown contradicts whoever named it, or is a matter of
-// permissions.
+// absence turns an error of a request for a manifest into a [*lookup.AbsentError] if the registry itself says exactly
+// that it has none. Any other 404 is not its word: a proxy may answer so. That the whole repository is unknown
+// contradicts whoever named it, or is a matter of permissions.
 //
-// kind and reference are what was asked for: a manifest by its digest, or a tag.
+// kind and reference are what was requested: a manifest by its digest, or a tag.
 func (r *Repository) absence(ctx context.Context, err error, kind, reference string) error {
 	gone := &lookup.AbsentError{By: lookup.Registry, What: kind + " " + safetext.Safe(reference, 128), Err: err}
 	switch {
-	case !isNotFound(err): // nil among them
+	case !isNotFound(err): // or nil
 		return err
 	case onlyCodes(err, errcode.ErrorCodeManifestUnknown):
 		return gone
@@ -143,7 +141,7 @@ func (r *Repository) absence(ctx context.Context, err error, kind, reference str
 		if err := r.answers(ctx); err != nil {
 			return err
 		}
-		// It may have been a proxy's word a moment ago, and the list of tags the registry's now.
+		// A moment ago it may have been a proxy's word, and the list of tags may now be the registry's.
 		if _, _, again := r.get(ctx, "/manifests/"+reference, acceptManifests, maxManifest); !isNotFound(again) || !onlyCodes(again, errcode.ErrorCodeManifestUnknown, codeNotFound) {
 			return fmt.Errorf("%w: %w", errNotSure, err)
 		}
@@ -154,15 +152,15 @@ func (r *Repository) absence(ctx context.Context, err error, kind, reference str
 	return errForeign404
 }
 
-// errNotSure says that what was not there a moment ago may be there.
+// errNotSure says that something may exist although the registry just said that it does not.
 var errNotSure = errors.New("it is not there, was said, and asked again the registry does not say so")
 
-// codeNotFound is what Harbor answers for what it does not have, and many another server for a
-// path that it does not know. So it counts only from a server that answers for the repository.
+// codeNotFound is Harbor's code for what it does not have, but also many other servers' for an unknown path. So it
+// counts only from a server that answers for the repository.
 const codeNotFound = "NOT_FOUND"
 
-// Answers returns an error unless the registry lists the repository's tags: then what it says of
-// the repository is its own word, and not that of a proxy or of another server at its address.
+// Answers returns an error unless the registry lists the repository's tags. If it does, what it says of the
+// repository is its own word, not that of a proxy or of another server at its address.
 func (r *Repository) Answers(ctx context.Context) (err error) {
 	defer func() { err = classed(err) }()
 	return r.failed("asking for the repository's tags", r.answers(ctx))
@@ -177,7 +175,7 @@ func (r *Repository) answers(ctx context.Context) error {
 		return err
 	}
 	var list map[string]json.RawMessage
-	if err := json.Unmarshal(data, &list); err != nil || list["name"] == nil || list["tags"] == nil { // which may be null
+	if err := json.Unmarshal(data, &list); err != nil || list["name"] == nil || list["tags"] == nil { // tags may be null
 		return fmt.Errorf("%w: no list of tags", errSilent)
 	}
 	return nil
@@ -199,9 +197,9 @@ func (r *Repository) Tags(ctx context.Context, each func(tag string) error) (err
 	return r.failed("listing tags", err)
 }
 
-// ResolveTag returns the digest that the tag has now: one HEAD request, never from a cache. It
-// is absent where the registry itself says so, which takes a second request: the answer to
-// HEAD has no error code. What is learnt of the digest, Resolve does not ask again.
+// ResolveTag returns the digest that the tag has now: one HEAD request, never from a cache. The tag is absent if the
+// registry itself says so; that takes a second request, since the answer to HEAD has no error code. Resolve does not
+// ask again for what this learns of the digest.
 func (r *Repository) ResolveTag(ctx context.Context, tag string) (answer lookup.Answer[digest.Digest]) {
 	defer func() { answer = classedAnswer(answer) }()
 	if !tagPattern.MatchString(tag) {
@@ -235,8 +233,8 @@ func (r *Repository) resolveTag(ctx context.Context, tag string) (digest.Digest,
 	return r.hashedTag(ctx, tag)
 }
 
-// hashedTag returns the digest of the manifest that is under a tag, by its bytes. Nothing else
-// says that it is one, so the registry must call it so: a web page is not another image.
+// hashedTag returns the digest of the manifest under a tag, by its bytes. Since nothing else shows that it is a
+// manifest, the registry must say so: a web page is not an image.
 func (r *Repository) hashedTag(ctx context.Context, tag string) (digest.Digest, error) {
 	mediaType, data, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
 	if err != nil {
@@ -252,7 +250,7 @@ func checkManifestType(mediaType string) error {
 	return nil
 }
 
-// get fetches a path, at most limit bytes, and returns the media type the registry gives.
+// get fetches a path, at most limit bytes, and returns the media type that the registry gives.
 func (r *Repository) get(ctx context.Context, path, accept string, limit int64) (mediaType string, data []byte, err error) {
 	resp, err := r.ask(ctx, http.MethodGet, path, accept)
 	if err != nil {
@@ -269,9 +267,9 @@ func (r *Repository) get(ctx context.Context, path, accept string, limit int64) 
 	if int64(len(data)) > limit {
 		return "", nil, tooLarge(int64(len(data)), limit)
 	}
-	mediaType = transport.MediaType(resp.Header) // blobs need none; for manifests it is compared
+	mediaType = transport.MediaType(resp.Header) // not needed for blobs, compared for manifests
 	if mediaType == ocispec.MediaTypeImageIndex {
-		// A list under a tag has nothing else to be checked against.
+		// Nothing else can verify a list under a tag.
 		err = aboutAnother(resp.Header, digest.FromBytes(data))
 	}
 	return mediaType, data, err
@@ -281,7 +279,7 @@ func tooLarge(size, limit int64) error {
 	return fmt.Errorf("%d bytes or more, and at most %d are read", size, limit)
 }
 
-// match compares bytes with the descriptor they were asked by. A size of zero is unknown.
+// match compares bytes with the descriptor they were requested by. A size of zero is unknown.
 func match(desc ocispec.Descriptor, data []byte) error {
 	if desc.Size > 0 && desc.Size != int64(len(data)) {
 		return fmt.Errorf("%w: %d bytes, and %d were announced", ErrIntegrity, len(data), desc.Size)
@@ -292,7 +290,7 @@ func match(desc ocispec.Descriptor, data []byte) error {
 	return nil
 }
 
-// printable is the digest if it is one; others come from whoever asked, unchecked.
+// printable returns the digest if it is valid. Others come unchecked from the caller.
 func printable(d digest.Digest) string {
 	if d.Validate() != nil {
 		return "a malformed digest"

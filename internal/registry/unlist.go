@@ -17,18 +17,18 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// fallbackTag is where clients, oras-go among them, keep the list of an image's signatures
-// where there is no referrers API.
+// fallbackTag returns the tag where clients, oras-go among them, keep the list of an image's signatures if the
+// registry has no referrers API.
 func fallbackTag(image digest.Digest) string {
 	return image.Algorithm().String() + "-" + image.Encoded()
 }
 
-// unlist takes a signature off the list under the referrers tag, if it is there. It looks also
-// where the registry has the API: the signature may have been pushed with the tag forced. All
-// other entries, and whatever else the list holds, stay as they are, byte for byte.
+// unlist removes a signature from the list under the referrers tag, if it is there. It looks even if the registry has
+// the API, since the signature may have been pushed with the tag forced. All other entries and members of the list
+// stay as they are, byte for byte.
 //
-// A list that becomes empty stays: deleting it by its digest would delete that of every other
-// image whose list is empty too, being the same bytes.
+// A list that becomes empty stays. All empty lists are the same bytes, so deleting it by digest would delete every
+// other image's empty list too.
 func (r *Repository) unlist(ctx context.Context, image, signature digest.Digest) error {
 	old, err := r.fallbackList(ctx, image)
 	if lookup.IsAbsent(err) {
@@ -46,9 +46,9 @@ func (r *Repository) unlist(ctx context.Context, image, signature digest.Digest)
 	return r.putList(ctx, image, without)
 }
 
-// unlistGone takes off the list what the registry itself says is not there, of whatever kind:
-// registries that check lists refuse every new one for the sake of such an entry, and notation
-// gives up at it. What is there, and what is not known, stays.
+// unlistGone removes from the list every entry of which the registry itself says that it does not exist. Registries
+// that check lists refuse every new list with such an entry, and notation gives up at it. Entries that exist or are
+// unknown stay.
 func (r *Repository) unlistGone(ctx context.Context, image digest.Digest) (changed bool, err error) {
 	old, err := r.fallbackList(ctx, image)
 	if lookup.IsAbsent(err) {
@@ -64,16 +64,16 @@ func (r *Repository) unlistGone(ctx context.Context, image digest.Digest) (chang
 		_, err := r.manifestOf(ctx, d.Digest)
 		return lookup.IsAbsent(err)
 	})
-	// What was not found out for want of time must not look as if it had been.
+	// What was not found out for lack of time must not look as if it had been.
 	if err = errors.Join(err, ctx.Err()); err != nil || !changed {
 		return false, err
 	}
 	return true, r.putList(ctx, image, without)
 }
 
-// fallbackList fetches the list under the referrers tag. The error is a [*lookup.AbsentError]
-// where the registry itself says that it has no such tag, and where the tag leads to the image
-// itself, as in GitLab. Whatever else is no list may stand before one.
+// fallbackList fetches the list under the referrers tag. The error is a [*lookup.AbsentError] if the registry itself
+// says that it has no such tag, or if the tag leads to the image itself, as in GitLab. Anything else that is not a
+// list may hide one, and is another error.
 func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]byte, error) {
 	tag := fallbackTag(image)
 	mediaType, list, err := r.get(ctx, "/manifests/"+tag, acceptManifests, maxManifest)
@@ -94,10 +94,10 @@ func (r *Repository) fallbackList(ctx context.Context, image digest.Digest) ([]b
 	return list, nil
 }
 
-// IsReferrersList reports whether a tag holds only the list of referrers, such as signatures, of
-// the image that the tag is named after, and so nothing that could be run. What an entry says of
-// itself proves nothing: the manifests of all entries must have that image as their subject. It
-// sends no request for what was read before. An error means that it is unknown.
+// IsReferrersList reports whether a tag holds only the list of referrers, such as signatures, of the image that the
+// tag is named after, and so nothing that could be run. An entry's own words prove nothing: every entry's manifest
+// must have that image as its subject. It sends no request for what it has read before. An error means that it is
+// unknown.
 func (r *Repository) IsReferrersList(ctx context.Context, tag string) (_ bool, err error) {
 	defer func() { err = classed(err) }()
 	if !fallbackPattern.MatchString(tag) {
@@ -110,8 +110,8 @@ func (r *Repository) IsReferrersList(ctx context.Context, tag string) (_ bool, e
 	return list, r.failed("looking what tag "+tag+" holds", err)
 }
 
-// unsignedTag reports whether what a tag leads to has no signature, so that nobody trusts it, be it a
-// list or an image. Nothing that is unknown is unsigned.
+// unsignedTag reports whether what a tag leads to, a list or an image, has no signature, so that nobody trusts it.
+// Anything unknown does not count as unsigned.
 func (r *Repository) unsignedTag(ctx context.Context, tag string) bool {
 	d, found := r.ResolveTag(ctx, tag).Value()
 	if !found {
@@ -148,8 +148,7 @@ func (r *Repository) isReferrersList(ctx context.Context, tag string) (bool, err
 	return true, nil
 }
 
-// subjectOf returns the image that a manifest is about; empty where it is about none, or is an
-// image itself.
+// subjectOf returns the image that a manifest refers to. It is empty if it refers to none, or is an image itself.
 func (r *Repository) subjectOf(ctx context.Context, d digest.Digest) (digest.Digest, error) {
 	if subject, known := r.referrer.Load(d); known {
 		return subject.(digest.Digest), nil
@@ -161,7 +160,7 @@ func (r *Repository) subjectOf(ctx context.Context, d digest.Digest) (digest.Dig
 	return r.noteReferrer(d, data), nil
 }
 
-// noteReferrer remembers which image a manifest is about, and returns it.
+// noteReferrer remembers which image a manifest refers to, and returns it.
 func (r *Repository) noteReferrer(d digest.Digest, manifest []byte) digest.Digest {
 	var m referrer
 	if json.Unmarshal(manifest, &m) != nil || m.Subject == nil || m.Subject.Digest.Validate() != nil ||
@@ -172,9 +171,8 @@ func (r *Repository) noteReferrer(d digest.Digest, manifest []byte) digest.Diges
 	return m.Subject.Digest
 }
 
-// listsReferrers reports whether an index looks like the list of an image's referrers, and returns
-// their digests: each entry has the type of an artifact, and none is an image that a client would
-// choose to run.
+// listsReferrers reports whether an index looks like the list of an image's referrers, and returns their digests:
+// each entry has an artifact's type, and none is an image that a client would choose to run.
 func listsReferrers(index []byte) ([]digest.Digest, bool) {
 	var list ocispec.Index
 	if err := json.Unmarshal(index, &list); err != nil || list.Manifests == nil {
@@ -186,20 +184,19 @@ func listsReferrers(index []byte) ([]digest.Digest, bool) {
 			d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != mediaTypeArtifact {
 			return nil, false
 		}
-		if d.Digest.Validate() == nil { // else there is nothing that could be run
+		if d.Digest.Validate() == nil { // otherwise nothing could be run
 			entries = append(entries, d.Digest)
 		}
 	}
 	return entries, true
 }
 
-// imageConfigs are the types of the configurations of images. A list shows them in place of an
-// artifact type that is missing.
+// imageConfigs are the config media types of images. A list shows them in place of a missing artifact type.
 var imageConfigs = []string{ocispec.MediaTypeImageConfig, "application/vnd.docker.container.image.v1+json"}
 
-// listSignature adds a signature to the list under the referrers tag. All other entries, and
-// whatever else the list holds, stay as they are. Only where the registry itself says that
-// there is no list a new one is made: it would hide all that is in an old one.
+// listSignature adds a signature to the list under the referrers tag. All other entries and members of the list stay
+// as they are. It makes a new list only if the registry itself says that there is none: a new one would hide all
+// entries of an old one.
 func (r *Repository) listSignature(ctx context.Context, image digest.Digest, signature ocispec.Descriptor) error {
 	list, err := r.fallbackList(ctx, image)
 	if lookup.IsAbsent(err) {
@@ -220,7 +217,7 @@ func (r *Repository) putList(ctx context.Context, image digest.Digest, list []by
 	return err
 }
 
-// put stores a manifest under a tag or its digest, and returns the header of the answer.
+// put stores a manifest under a tag or its digest, and returns the response header.
 func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) (http.Header, error) {
 	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+"/manifests/"+reference, bytes.NewReader(manifest))
 	if err != nil {
@@ -238,7 +235,7 @@ func (r *Repository) put(ctx context.Context, reference, mediaType string, manif
 	return resp.Header, aboutAnother(resp.Header, digest.FromBytes(manifest))
 }
 
-// readList takes a list apart, into what it holds and its entries.
+// readList parses a list into its members and its entries.
 func readList(index []byte) (all map[string]json.RawMessage, entries []json.RawMessage, err error) {
 	if err = json.Unmarshal(index, &all); err == nil {
 		err = json.Unmarshal(all["manifests"], &entries)
@@ -249,7 +246,7 @@ func readList(index []byte) (all map[string]json.RawMessage, entries []json.RawM
 	return all, entries, nil
 }
 
-// withEntry returns the index with one more entry, unless it has one of that digest.
+// withEntry returns the index with one more entry, unless it has one with that digest.
 func withEntry(index []byte, entry ocispec.Descriptor) (with []byte, changed bool, err error) {
 	all, entries, err := readList(index)
 	if err != nil {
@@ -272,13 +269,13 @@ func withEntry(index []byte, entry ocispec.Descriptor) (with []byte, changed boo
 	return with, true, err
 }
 
-// withoutEntries returns the index without those entries.
+// withoutEntries returns the index without the entries for which off returns true.
 func withoutEntries(index []byte, off func(ocispec.Descriptor) bool) (without []byte, changed bool, err error) {
 	all, entries, err := readList(index)
 	if err != nil {
 		return nil, false, err
 	}
-	kept := []json.RawMessage{} // an index has a list, if an empty one
+	kept := []json.RawMessage{} // an index always has a list, even if empty
 	for _, e := range entries {
 		var d ocispec.Descriptor
 		if err := json.Unmarshal(e, &d); err == nil && off(d) {

@@ -17,16 +17,15 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A blob can be uploaded in one request or in two. One is cheaper, and few clients do it, so
-// it is trusted in no repository before the first blob was seen to be there; whatever goes
-// wrong with it, the two requests that everybody sends are tried next. A blob is named by
-// its digest: storing it twice is storing it once.
+// A blob can be uploaded in one request or in two. One is cheaper, but few clients do it. So it is not trusted in a
+// repository before the first blob was seen to be stored, and after any failure of it the usual two requests are
+// tried. A blob is named by its digest: storing it twice is storing it once.
 
 // What is known of a repository's uploads.
 const (
 	untried int32 = iota
 	inOne         // one request is enough
-	inTwo         // it is not
+	inTwo         // one is not enough
 )
 
 // upload stores a blob.
@@ -43,9 +42,8 @@ func (r *Repository) upload(ctx context.Context, desc ocispec.Descriptor, data [
 	return r.endUpload(ctx, at, desc.Digest, data)
 }
 
-// uploadInOne stores a blob in one request, and in a second one where the registry takes the
-// first for the beginning of an upload. It is neither done nor an error where nothing speaks
-// against two requests from the start.
+// uploadInOne stores a blob in one request, and sends a second if the registry takes the first for the beginning of
+// an upload. It returns false and no error if the caller should start over with two requests.
 //
 // SPEC (OCI distribution, single POST): "Registries MAY support pushing blobs using a single
 // POST request. [...] Registries that do not support single request monolithic uploads SHOULD
@@ -67,7 +65,7 @@ func (r *Repository) uploadInOne(ctx context.Context, desc ocispec.Descriptor, d
 		r.uploads.Store(inTwo)
 		at, err := r.session(resp)
 		if err != nil {
-			return false, nil // if it is so for every upload, the next one tells
+			return false, nil // the next upload shows whether this is always so
 		}
 		if err := r.endUpload(ctx, at, desc.Digest, data); err != nil {
 			return false, r.inOneFailed(ctx, err)
@@ -77,8 +75,8 @@ func (r *Repository) uploadInOne(ctx context.Context, desc ocispec.Descriptor, d
 	return false, r.inOneFailed(ctx, problem(resp))
 }
 
-// seen reports whether a blob of which the registry says that it was stored in one request is
-// there. It asks for the first one of a repository alone.
+// seen reports whether a blob exists that the registry claims to have stored in one request. It checks only the first
+// blob of a repository.
 func (r *Repository) seen(ctx context.Context, desc ocispec.Descriptor) bool {
 	if r.uploads.Load() == inOne {
 		return true
@@ -93,9 +91,9 @@ func (r *Repository) seen(ctx context.Context, desc ocispec.Descriptor) bool {
 	return there
 }
 
-// inOneFailed returns err where two requests would meet the same: no credentials, a registry
-// that wants fewer requests (transport has waited for it already), or what contradicts
-// itself. Other answers say that one request is not enough here; a network failure says nothing.
+// inOneFailed returns err if two requests would fail in the same way: no credentials, a registry that wants fewer
+// requests (transport has already waited), or a contradiction. Other answers mean that one request is not enough
+// here; a network failure says nothing.
 func (r *Repository) inOneFailed(ctx context.Context, err error) error {
 	var answer *errcode.ErrorResponse
 	switch {
@@ -116,7 +114,7 @@ func (r *Repository) inOneFailed(ctx context.Context, err error) error {
 	return err
 }
 
-// beginUpload returns where the upload is to go on.
+// beginUpload returns where to continue the upload.
 //
 // SPEC (OCI distribution, pushing blobs): POST /v2/<name>/blobs/uploads/ answers 202 with a
 // Location.
@@ -139,10 +137,10 @@ func (r *Repository) postUpload(ctx context.Context, query string, data []byte) 
 	return r.sendBytes(ctx, http.MethodPost, r.base+"/blobs/uploads/"+query, data)
 }
 
-// endUpload sends a blob to where its upload is to go on.
+// endUpload sends a blob to where its upload continues.
 //
-// SPEC (OCI distribution, POST then PUT): PUT <location>?digest=<digest>, where the location
-// may hold parameters already; 201.
+// SPEC (OCI distribution, POST then PUT): PUT <location>?digest=<digest>, where the location may already hold
+// parameters; 201.
 func (r *Repository) endUpload(ctx context.Context, at *url.URL, d digest.Digest, data []byte) error {
 	to := *at
 	q := to.Query()
@@ -170,9 +168,8 @@ func (r *Repository) sendBytes(ctx context.Context, method, to string, data []by
 	return r.client.Do(req)
 }
 
-// session is where an upload that was begun is to go on: on the same host and port, and not
-// without TLS if it began with it. What oras-go would not follow with our credentials, we do
-// not either.
+// session returns where a begun upload continues: on the same host and port, and with TLS if it began with it. We
+// follow no address that oras-go would not follow with our credentials.
 func (r *Repository) session(resp *http.Response) (*url.URL, error) {
 	at, err := resp.Location()
 	if err != nil {
@@ -189,7 +186,7 @@ func (r *Repository) session(resp *http.Response) (*url.URL, error) {
 		}
 		return nil, err
 	}
-	at.Host, at.User = asked.Host, nil // as tokens are kept by
+	at.Host, at.User = asked.Host, nil // as the token cache names it
 	return at, nil
 }
 

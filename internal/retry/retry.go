@@ -1,4 +1,4 @@
-// Package retry says how often something is tried, and how long to wait between.
+// Package retry says how often to try something, and how long to wait in between.
 package retry
 
 import (
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// MaxTries is how often an item is tried in one run.
+// MaxTries is how often one run tries an item.
 const MaxTries = 4
 
-// Pause waits after a try: as long as first, give or take a half, and twice as long after
-// each further one. It returns false when ctx has ended, or stop is closed, before that.
+// Pause waits after a try: for about first (give or take half), and twice as long after each further try. It returns
+// false if ctx ends or stop is closed before that.
 func Pause(ctx context.Context, stop <-chan struct{}, first time.Duration, try int) bool {
 	d := first << (try - 1)
 	t := time.NewTimer(d/2 + rand.N(d))
@@ -26,7 +26,7 @@ func Pause(ctx context.Context, stop <-chan struct{}, first time.Duration, try i
 	}
 }
 
-// Wait returns after that time, or with ctx's error.
+// Wait returns after d, or with ctx's error.
 func Wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -1,6 +1,5 @@
-// Package safetext makes text that came from elsewhere fit to be shown: names from
-// servers, messages of plugins, errors that quote them. Whatever bytes it is given, the
-// result holds nothing that a terminal or a log reader obeys or that changes the order in
+// Package safetext makes foreign text fit to be shown: names from servers, messages of plugins, errors that quote
+// them. For any input, the result holds nothing that a terminal or a log reader obeys or that changes the order in
 // which text is read.
 package safetext
 
@@ -13,8 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// Safe returns s on one line, with every character escaped that is not printed as
-// itself, and cut to max characters with a mark where it was longer.
+// Safe returns s on one line. It escapes every character that does not print as itself, and cuts the text to limit
+// characters, with a mark if it was longer.
 func Safe(s string, limit int) string { return safe(s, limit, false) }
 
 // Lines is [Safe] for text of several lines: it keeps line feeds.
@@ -47,7 +46,7 @@ func safe(s string, limit int, lines bool) string {
 	return b.String()
 }
 
-// plain reports whether s is printed as itself, as most text is.
+// plain reports whether s prints as itself, as most text does.
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -57,8 +56,8 @@ func plain(s string) bool {
 	return true
 }
 
-// JSON replaces harmful characters in a JSON document by JSON escapes. The value stays the
-// same, since they can only occur in strings.
+// JSON replaces harmful characters in a JSON document with JSON escapes. The value stays the same, since they can
+// only occur in strings.
 func JSON(raw []byte) []byte {
 	if !bytes.ContainsFunc(raw, harmful) {
 		return raw
@@ -78,12 +77,12 @@ func JSON(raw []byte) []byte {
 	return b.Bytes()
 }
 
-// harmful is what JSON leaves as it is, and text does not. DEL is there too: JSON escapes
-// only what is below the space.
+// harmful reports whether JSON leaves r unescaped although it must not be shown. DEL is one: JSON escapes only what
+// is below the space.
 func harmful(r rune) bool { return r > '~' && !harmless(r) }
 
-// harmless are letters, marks, digits, punctuation and symbols. Control and format
-// characters are not, nor are the spaces and separators that look like others.
+// harmless reports whether r is a letter, mark, digit, punctuation or symbol. Control and format characters are not
+// harmless, nor are the spaces and separators that look like others.
 func harmless(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Z, r)
 }
@@ -97,13 +96,13 @@ func Names(names []string) string {
 	return strings.Join(all, ", ")
 }
 
-// FirstLine returns the first line of a text, fit to be shown, such as an error's without its hint.
+// FirstLine returns the first line of a text, fit to be shown; for an error this drops the hint.
 func FirstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return Safe(line, 1024)
 }
 
-// Count returns a number with the noun that it counts, as in 1 repository and 2 repositories.
+// Count returns a number with its noun, as in 1 repository and 2 repositories.
 func Count(n int, noun string) string {
 	stem, y := strings.CutSuffix(noun, "y")
 	switch {

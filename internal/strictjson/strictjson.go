@@ -1,9 +1,9 @@
 // Package strictjson refuses JSON that two readers could take for different things. What a
 // signature or a digest vouches for must not depend on who decodes it.
 //
-// Check and Walk are for what strangers write: they refuse bad UTF-8, a key twice in an object, deep
-// nesting and data behind the value. Unmarshal decodes what Check accepts. UnmarshalKnown is for
-// files of this program, which may be large and are not looked through twice.
+// Check and Walk are for data from strangers: they refuse bad UTF-8, duplicate keys in an object, deep nesting and
+// data after the value. Unmarshal decodes what Check accepts. UnmarshalKnown is for files of this program, which may
+// be large and are read only once.
 package strictjson
 
 import (
@@ -17,26 +17,24 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep objects and arrays are nested: decoders recurse, and no recover()
-// catches a stack that is exhausted.
+// maxDepth bounds the nesting of objects and arrays: decoders recurse, and recover() cannot catch an exhausted stack.
 const maxDepth = 32
 
-// Every format that is read here is an object.
+// Every format read here is an object.
 var errBehind = errors.New("ambiguous JSON: data after the object")
 
-// A Rule is what a format asks of a value beyond what Check asks.
+// A Rule is what a format requires of a value beyond what Check requires.
 type Rule interface {
-	// Member returns the rule for the value of an object's member, or an error if there may be
-	// none of that name.
+	// Member returns the rule for the value of an object's member, or an error if no member may have that name.
 	Member(name string) (Rule, error)
 	// Element returns the rule for the values of an array.
 	Element() Rule
-	// Scalar returns an error if the value may not be this string, [json.Number], bool or nil.
+	// Scalar returns an error if the value must not be this string, [json.Number], bool or nil.
 	Scalar(v json.Token) error
 }
 
-// Check returns an error unless raw is one JSON value in valid UTF-8, with no key twice in
-// an object, at any depth, and with nothing behind it.
+// Check returns an error unless raw is exactly one JSON value in valid UTF-8, with no duplicate key in an object at
+// any depth.
 func Check(raw []byte) error { return Walk(raw, anything{}) }
 
 // anything is the rule that every value satisfies.
@@ -46,7 +44,7 @@ func (a anything) Member(string) (Rule, error) { return a, nil }
 func (a anything) Element() Rule               { return a }
 func (anything) Scalar(json.Token) error       { return nil }
 
-// Walk is [Check] for a value that has to satisfy r as well.
+// Walk is [Check] for a value that must also satisfy r.
 func Walk(raw []byte, r Rule) error {
 	if !utf8.Valid(raw) {
 		return errors.New("ambiguous JSON: not valid UTF-8")
@@ -59,7 +57,7 @@ func Walk(raw []byte, r Rule) error {
 	return end(d)
 }
 
-// Unmarshal decodes raw into v if [Check] accepts it. Members that v does not have are passed over.
+// Unmarshal decodes raw into v if [Check] accepts it. It ignores members that v does not have.
 func Unmarshal(raw []byte, v any) error {
 	if err := Check(raw); err != nil {
 		return err
@@ -67,8 +65,8 @@ func Unmarshal(raw []byte, v any) error {
 	return json.Unmarshal(raw, v)
 }
 
-// UnmarshalKnown decodes raw into v, and refuses members that v does not have and data behind the
-// value. Unlike Unmarshal it does not look for keys that are there twice.
+// UnmarshalKnown decodes raw into v, and refuses members that v does not have and data after the value. Unlike
+// Unmarshal it does not look for duplicate keys.
 func UnmarshalKnown(raw []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
@@ -106,7 +104,7 @@ func value(d *json.Decoder, r Rule, depth int) error {
 	if err != nil {
 		return err
 	}
-	_, err = token(d) // the end of it
+	_, err = token(d) // the closing bracket
 	return err
 }
 
@@ -153,13 +151,13 @@ func token(d *json.Decoder) (json.Token, error) {
 	return t, nil
 }
 
-// ofLibrary is what libraries of JSON and YAML write before or around what is wrong.
+// ofLibrary removes what JSON and YAML libraries write before or around the actual error.
 var ofLibrary = strings.NewReplacer("error converting YAML to JSON: ", "", "error unmarshaling JSON: ", "", "while decoding JSON: ", "", "yaml: unmarshal errors:\n  ", "", "yaml: ", "", "json: ", "")
 
-// ofType is how encoding/json says that a value is of another type than a field.
+// ofType matches how encoding/json says that a value's type does not fit a field.
 var ofType = regexp.MustCompile(`cannot unmarshal (\w+).* into Go (?:value|struct field \w+\.?(\S*)) of type \S.*`)
 
-// Plain says what is wrong with a file of JSON or YAML without the names of libraries and Go types.
+// Plain says what is wrong with a JSON or YAML file without naming libraries and Go types.
 func Plain(err error) error {
 	text := ofLibrary.Replace(err.Error())
 	if m := ofType.FindStringSubmatch(text); m != nil {

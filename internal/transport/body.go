@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// slowest is the average a body must keep up after IdleBodyTimeout, in bytes per second.
-// It is far below any real link; without it a server could send a byte now and then for ever.
+// slowest is the average a body must keep up after IdleBodyTimeout, in bytes per second. It is far below any real
+// link; without it a server could drip bytes forever.
 const slowest = 1 << 10
 
-// ErrStalled is returned by Read when a response body has sent nothing for IdleBodyTimeout,
-// or trickles. It is a timeout as net.Error means it, so Transient holds.
+// ErrStalled is returned by Read when a response body has sent nothing for IdleBodyTimeout, or only trickles. It is a
+// timeout in net.Error's sense, so Transient reports true.
 var ErrStalled error = stalledError{}
 
 type stalledError struct{}
@@ -22,7 +22,7 @@ func (stalledError) Error() string   { return "the server stopped sending the re
 func (stalledError) Timeout() bool   { return true }
 func (stalledError) Temporary() bool { return true }
 
-// A slowError is ErrStalled of a body that came steadily, and too slowly to be waited for.
+// A slowError is ErrStalled for a body that arrived steadily, but too slowly.
 type slowError struct{ limit time.Duration }
 
 func (e slowError) Error() string {
@@ -32,20 +32,20 @@ func (slowError) Timeout() bool        { return true }
 func (slowError) Temporary() bool      { return true }
 func (slowError) Is(target error) bool { return target == ErrStalled }
 
-// A body is a response body that cannot be waited for without end and that gives the
-// in-flight slot back. As any body it is read by one goroutine; Close may come from another.
+// A body is a response body that gives its in-flight slot back and never blocks without end. Like any body it is read
+// by one goroutine; Close may come from another.
 type body struct {
 	rc      io.ReadCloser
 	idle    time.Duration
 	limit   time.Duration // spent in Read at most
-	finish  func()        // ends the try: cancels its context, gives back its slot; once
+	finish  func()        // ends the try: cancels its context, gives its slot back; runs once
 	stalled atomic.Bool
 
 	reading sync.Mutex    // held by whoever reads
 	length  int64         // of the whole body; -1: not known
 	spent   time.Duration // inside Read; guarded by reading
 	got     int64         // guarded by reading
-	over    bool          // all was read, or no more can be; guarded by reading
+	over    bool          // read completely, or no longer readable; guarded by reading
 }
 
 func newBody(rc io.ReadCloser, length int64, idle, limit time.Duration, done func()) *body {
@@ -78,7 +78,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// trickles reports whether the time spent reading is out of proportion to what came.
+// trickles reports whether the time spent reading is out of proportion to the bytes received.
 func (b *body) trickles() bool {
 	return b.spent > b.idle+time.Duration(b.got/slowest)*time.Second
 }
@@ -90,14 +90,14 @@ func (b *body) abandon() {
 	_ = b.rc.Close() // the read reports ErrStalled
 }
 
-// maxDrained is how much of a body that nobody wants is read all the same.
+// maxDrained is how much of an unwanted body is read anyway.
 const maxDrained = 8 << 10
 
-// drain reads the short rest of a body, so that the connection can be used again: oras-go
-// closes a challenge unread, and each would cost a connection and its TLS handshake.
+// drain reads the short rest of a body, so that the connection can be reused: oras-go closes challenges unread, and
+// each would cost a connection with its TLS handshake.
 func (b *body) drain() {
 	if !b.reading.TryLock() {
-		return // it is closed under a reader
+		return // closed during a read
 	}
 	defer b.reading.Unlock()
 	if b.over || b.stalled.Load() || b.length-b.got > maxDrained {
@@ -106,7 +106,7 @@ func (b *body) drain() {
 	b.over = true
 	timer := time.AfterFunc(time.Second, func() { _ = b.rc.Close() }) // the slot is still held
 	defer timer.Stop()
-	_, _ = io.CopyN(io.Discard, b.rc, maxDrained+1) // a failure here only costs the connection
+	_, _ = io.CopyN(io.Discard, b.rc, maxDrained+1) // a failure costs only the connection
 }
 
 // Close closes the body and gives the slot back. It may be called more than once.

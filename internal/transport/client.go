@@ -12,17 +12,16 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// maxManifest is how much of a manifest of unknown length is read in.
+// maxManifest is how much of a manifest of unknown length is read.
 const maxManifest = 4 << 20
 
-// maxRedirects is net/http's own limit, which a custom policy replaces.
+// maxRedirects is net/http's own limit, which a custom policy would remove.
 const maxRedirects = 10
 
-// Client returns oras-go's authenticating client on top of rt, with a token cache of its
-// own; share one for the whole process. credential may be nil: anonymous. Redirects from
-// https to http are refused. Tokens are asked for ahead: see [Expect]. Credentials go to the server, to its known token server, and
-// to tokenHosts, which are host names; another realm is a *RealmError. Errors of the client
-// hold full addresses: show them through Redact.
+// Client returns oras-go's authenticating client on top of rt, with a token cache of its own; share one for the whole
+// process. credential may be nil: anonymous. Redirects from https to http are refused. It fetches tokens in advance:
+// see [Expect]. Credentials go to the server, to its known token server, and to tokenHosts, which are host names;
+// another realm is a *RealmError. Errors of the client hold full addresses: show them through Redact.
 func Client(rt http.RoundTripper, credential auth.CredentialFunc, tokenHosts ...string) *auth.Client {
 	trusted := make([]string, len(tokenHosts))
 	for i, h := range tokenHosts {
@@ -35,7 +34,7 @@ func Client(rt http.RoundTripper, credential auth.CredentialFunc, tokenHosts ...
 	return c
 }
 
-// checkRedirect keeps what was asked for over TLS on TLS.
+// checkRedirect refuses redirects from TLS to plain HTTP.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
@@ -46,9 +45,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// measured gives every manifest a length. oras-go asks HEAD for a manifest that came
-// without one while it still holds the GET's body: with one request in flight allowed,
-// that would wait for itself.
+// measured gives every manifest a length. If a manifest came without one, oras-go sends a HEAD for it while it still
+// holds the GET's body. With only one request in flight allowed, that would deadlock.
 type measured struct{ http.RoundTripper }
 
 func (m measured) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -70,15 +68,15 @@ func (m measured) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdleConnections lets http.Client's method of that name reach the Transport.
+// CloseIdleConnections makes http.Client's method of that name reach the Transport.
 func (m measured) CloseIdleConnections() {
 	if c, ok := m.RoundTripper.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
-// MediaType returns the media type that a header gives its content, without parameters and in
-// lower case: servers add a charset, a bare semicolon, and worse. Empty: it has none, or nonsense.
+// MediaType returns the media type of a Content-Type header, without parameters and in lower case: servers add a
+// charset, a bare semicolon, and worse. It is empty if the header is missing or nonsense.
 func MediaType(h http.Header) string {
 	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {

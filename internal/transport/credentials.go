@@ -21,24 +21,23 @@ import (
 // dockerHub is the host that serves docker.io.
 const dockerHub = "registry-1.docker.io"
 
-// CredentialOptions say whose credentials are used where.
+// CredentialOptions say which credentials are used where.
 type CredentialOptions struct {
-	// ConfigPath is a docker configuration file, its credential helpers included. Empty:
-	// docker's own (DOCKER_CONFIG, else ~/.docker), which need not exist.
+	// ConfigPath is a docker configuration file; its credential helpers are used too. Empty: docker's own
+	// (DOCKER_CONFIG, else ~/.docker), which need not exist.
 	ConfigPath string
 
-	// Username and Password, if set, are used for Hosts and nowhere else; a password
-	// without a username is an identity token, as in docker and notation. For these hosts
-	// the configuration file is not asked.
+	// Username and Password, if set, are used only for Hosts. A password without a username is an identity token, as
+	// in docker and notation. The configuration file is not used for these hosts.
 	Username, Password string
 
 	// Hosts are written as in image names: host[:port], docker.io for Docker Hub.
 	Hosts []string
 }
 
-// Credentials returns the credentials by registry host. Nothing is ever written. The
-// function is safe for concurrent use; an unknown host is anonymous. Its errors name the file, the
-// helper and what went wrong, and hold no part of a credential.
+// Credentials returns a function that looks up credentials by registry host. It never writes anything. The function
+// is safe for concurrent use; an unknown host is anonymous. Its errors name the file, the helper and what went wrong,
+// but contain no part of a credential.
 func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
 	path, err := configPath(o.ConfigPath)
 	if err != nil {
@@ -64,7 +63,7 @@ func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
 		if given != auth.EmptyCredential && hosts[serving(hostport)] {
 			return given, nil
 		}
-		ask := hostport // as written: the file's keys know upper case
+		ask := hostport // as written: the file's keys are case-sensitive
 		if serving(hostport) == dockerHub {
 			ask = dockerHub // oras-go knows the file's key for it
 		}
@@ -90,7 +89,7 @@ func Credentials(o CredentialOptions) (auth.CredentialFunc, error) {
 	}, nil
 }
 
-// explicit returns the credential given by name, or the empty one.
+// explicit returns the credential given in the options, or the empty one.
 func (o CredentialOptions) explicit() (auth.Credential, error) {
 	switch {
 	case o.Username == "" && o.Password == "":
@@ -105,8 +104,7 @@ func (o CredentialOptions) explicit() (auth.Credential, error) {
 	return auth.Credential{Username: o.Username, Password: o.Password}, nil
 }
 
-// configPath is the docker configuration that is read: the one that was named, which must be there,
-// or docker's own.
+// configPath returns the docker configuration to read: the named one, which must exist, or docker's own.
 func configPath(named string) (string, error) {
 	if named != "" {
 		if _, err := os.Stat(named); err != nil {
@@ -125,8 +123,7 @@ func configPath(named string) (string, error) {
 	return filepath.Join(dir, "config.json"), nil
 }
 
-// checkConfig says what is wrong with a docker configuration, without quoting it. A file that is not
-// there is none.
+// checkConfig says what is wrong with a docker configuration, without quoting it. A missing file is fine.
 func checkConfig(path string) error {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -160,8 +157,8 @@ func checkConfig(path string) error {
 	return nil
 }
 
-// unusable says why there is no credential: by the helper that was run, if one was, or by the file's
-// entry. What a helper has written is not repeated: it may be the secret.
+// unusable says why there is no credential: it names the helper that was run, if any, or the file's entry. It does
+// not repeat a helper's output, which may be the secret.
 func unusable(helper string, failed error) error {
 	var exit *exec.ExitError
 	switch {
@@ -177,7 +174,7 @@ func unusable(helper string, failed error) error {
 	return fmt.Errorf("the answer of its credential helper %s is no JSON", helper)
 }
 
-// serving returns the host that requests for an image name's host go to, in lower case.
+// serving returns the host that receives requests for an image name's host, in lower case.
 func serving(host string) string {
 	switch host = strings.ToLower(host); host {
 	case "docker.io", "index.docker.io":

@@ -10,9 +10,8 @@ import (
 	"syscall"
 )
 
-// Transient reports whether err is a failure of the network that may not happen again: a
-// timeout, a lost connection, a host that cannot be reached just now. A rejected
-// certificate, a cancelled context and errors it does not know are not transient.
+// Transient reports whether err is a network failure that may not recur: a timeout, a lost connection, a temporarily
+// unreachable host. A rejected certificate, a cancelled context and unknown errors are not transient.
 func Transient(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
@@ -25,13 +24,14 @@ func Transient(err error) bool {
 	return isTimeout(err) || isReset(err) || Unreachable(err)
 }
 
-// isTimeout: the context's deadline counts too, as its callers ask the context themselves.
+// isTimeout reports whether err is a timeout. The context's deadline counts too; callers check the context
+// themselves.
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// isReset reports whether a connection broke after it was there.
+// isReset reports whether an established connection broke.
 func isReset(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed) {
@@ -52,8 +52,8 @@ func isReset(err error) bool {
 	return false
 }
 
-// Unreachable reports whether no connection came about: refused, no route, no such name.
-// A name that is not found counts, as it is what a dropped VPN looks like.
+// Unreachable reports whether no connection could be made: refused, no route, unknown name. An unknown name counts,
+// since a dropped VPN looks like that.
 func Unreachable(err error) bool {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {

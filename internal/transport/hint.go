@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// ErrForgotTLS is returned where a server that is reached over TLS sends us on to an address
-// without it.
+// ErrForgotTLS is returned if a server that is reached over TLS sends us to an address without it.
 var ErrForgotTLS = errors.New("it names an address without TLS")
 
-// Hint says what helps against an error of this package, such as that of a server which sends us on
-// to where credentials do not go; empty: nothing is known to help. It is no part of the error's text, in which Redact
-// would take it for the server's.
+// Hint says what helps against an error of this package, such as a server that sends us to a host that gets no
+// credentials. It is empty if nothing is known to help. It is not part of the error's text, where Redact would take
+// it for the server's.
 func Hint(err error) string {
 	const forgot = "have the proxy that ends TLS before the server send X-Forwarded-Proto: https, or configure the server with its own https address"
 	var realm *RealmError
@@ -25,15 +24,15 @@ func Hint(err error) string {
 		return "if that is its token server, name it with --token-host"
 	case errors.As(err, &realm) && realm.Why == withoutTLS, errors.Is(err, ErrForgotTLS):
 		return forgot
-	// oras-go follows no link to the next page of a list to another address.
+	// oras-go does not follow a link to the next page of a list at another address.
 	case err != nil && strings.Contains(err.Error(), `invalid next link "http://`) && strings.Contains(err.Error(), `same origin as "https://`):
 		return forgot
 	}
 	return ""
 }
 
-// Unsent reports whether credentials were not sent, as nothing of what the server asks for is known
-// or allowed: that says nothing of them.
+// Unsent reports whether no credentials were sent because what the server asks for is unknown or not allowed. The
+// credentials themselves may be good.
 func Unsent(err error) bool {
 	var realm *RealmError
 	var login *ChallengeError

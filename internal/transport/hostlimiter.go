@@ -15,30 +15,30 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A hostLimiter is the way to one host: its connections, its limits, its pause.
+// A hostLimiter holds one host's connections, limits and pause.
 type hostLimiter struct {
 	host  string
 	base  http.RoundTripper
-	rate  *rate.Limiter // nil: no limit
+	rate  *rate.Limiter // nil for no limit
 	slots *window       // requests in flight; nil: no limit
 
 	mu     sync.Mutex
-	until  time.Time // no request starts before; guarded by mu
+	until  time.Time // no request starts earlier; guarded by mu
 	reason string    // of the pause; guarded by mu
 	asked  int       // requests that have begun and not ended; guarded by mu
-	since  time.Time // when the first of them began, or one ended last; guarded by mu
+	since  time.Time // when the first of them began, or the last one ended; guarded by mu
 }
 
 // A Pending is a host that the process waits for.
 type Pending struct {
 	Host     string
 	Requests int           // in flight
-	Silent   time.Duration // since one of them began or ended
-	Reason   string        // of a pause; empty: there is none
+	Silent   time.Duration // since the first of them began or the last one ended
+	Reason   string        // of a pause; empty if there is none
 	Left     time.Duration // of the pause
 }
 
-// Pending returns the hosts that requests wait for, the longest first.
+// Pending returns the hosts that requests wait for, the longest silent first.
 func (t *Transport) Pending() (all []Pending) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +67,7 @@ func (l *hostLimiter) pending() Pending {
 	return p
 }
 
-// count takes a request that begins (1) or has ended (-1).
+// count records that a request began (1) or ended (-1).
 func (l *hostLimiter) count(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,14 +81,14 @@ func (l *hostLimiter) count(n int) {
 type ThrottledError struct {
 	Host   string
 	Reason string        // what the host answered
-	Wait   time.Duration // what is left of its pause
+	Wait   time.Duration // remaining pause
 }
 
 func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("%s asks to wait another %s before the next request (%s)", e.Host, e.Wait.Round(time.Second), e.Reason)
 }
 
-// limiter returns that of the URL's host, made when it is first asked for.
+// limiter returns the limiter of the URL's host, and creates it on first use.
 func (t *Transport) limiter(u *url.URL) (*hostLimiter, error) {
 	if u == nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, errBadURL
@@ -116,8 +116,7 @@ func (t *Transport) limiter(u *url.URL) (*hostLimiter, error) {
 func newLane(host string, base http.RoundTripper, limit Limit) *hostLimiter {
 	l := &hostLimiter{host: host, base: base}
 	if limit.PerSecond > 0 {
-		// A burst of one: a server that counts per second must never see two seconds'
-		// worth at once.
+		// A burst of one: a server that counts per second must not see two seconds' worth at once.
 		l.rate = rate.NewLimiter(rate.Limit(limit.PerSecond), 1)
 	}
 	if limit.InFlight > 0 {
@@ -126,7 +125,7 @@ func newLane(host string, base http.RoundTripper, limit Limit) *hostLimiter {
 	return l
 }
 
-// hostKey is host[:port] in lower case, without the port that the scheme implies.
+// hostKey returns host[:port] in lower case, without the scheme's default port.
 func hostKey(u *url.URL) string {
 	host := strings.ToLower(u.Host)
 	if u.Scheme == "https" {
@@ -135,9 +134,9 @@ func hostKey(u *url.URL) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// acquire waits for the pause, the rate and a slot, in this order, so that nothing is held
-// while waiting. patience bounds what is left of a pause: a longer one is a ThrottledError
-// at once. The caller owes leave if and only if the error is nil.
+// acquire waits for the pause, the rate and a slot, in this order, so that nothing is held while waiting. If the rest
+// of a pause is longer than patience, it returns a ThrottledError at once. The caller must call leave if and only if
+// the error is nil.
 func (l *hostLimiter) acquire(ctx context.Context, patience time.Duration) error {
 	for {
 		if err := l.outlast(ctx, patience); err != nil {
@@ -149,7 +148,7 @@ func (l *hostLimiter) acquire(ctx context.Context, patience time.Duration) error
 		if err := l.take(ctx); err != nil {
 			return fmt.Errorf("waiting for a free request to %s: %w", l.host, err)
 		}
-		// The pause may have begun while we queued.
+		// The pause may have begun while we waited.
 		if left, _ := l.pausedFor(); left <= 0 {
 			l.count(1)
 			return nil
@@ -158,8 +157,8 @@ func (l *hostLimiter) acquire(ctx context.Context, patience time.Duration) error
 	}
 }
 
-// outlast waits until the host's pause is over, and a little more, so that those who
-// waited together do not start together.
+// outlast waits until the host's pause is over, and a little more, so that requests that waited together do not start
+// together.
 func (l *hostLimiter) outlast(ctx context.Context, patience time.Duration) error {
 	for {
 		left, reason := l.pausedFor()
@@ -182,8 +181,8 @@ func (l *hostLimiter) pace(ctx context.Context) error {
 	}
 	err := l.rate.Wait(ctx)
 	if err != nil && ctx.Err() == nil {
-		// The limiter looks ahead and says in its own words that the deadline would
-		// pass; callers ask for the context's error.
+		// The limiter predicts that the deadline would pass and returns its own error; callers check for the
+		// context's.
 		return context.DeadlineExceeded
 	}
 	return err
@@ -216,8 +215,8 @@ func (l *hostLimiter) answered(took time.Duration) {
 	}
 }
 
-// close pauses the host for d and reports whether that is news: many requests in flight get
-// the same answer, and only the first, or one that asks for clearly more, is worth a line.
+// close pauses the host for d and reports whether to announce it: many requests in flight get the same answer, and
+// only the first, or a clearly longer pause, is worth a line.
 func (l *hostLimiter) close(d time.Duration, reason string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -234,7 +233,7 @@ func (l *hostLimiter) close(d time.Duration, reason string) bool {
 	return news
 }
 
-// pausedFor returns how long the pause still lasts, and why; zero or less: the host is not paused.
+// pausedFor returns how long the pause still lasts, and why. Zero or less means no pause.
 func (l *hostLimiter) pausedFor() (time.Duration, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

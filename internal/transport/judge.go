@@ -8,26 +8,24 @@ import (
 	"time"
 )
 
-// longestBackoff bounds a wait that we chose ourselves; one that the server asked for is
-// honoured in full.
+// longestBackoff bounds a wait of our own choice. A wait that the server asks for is honoured in full.
 const longestBackoff = 30 * time.Second
 
 // A verdict says what to do after one try.
 type verdict struct {
 	again  bool          // the request may be repeated
 	wait   time.Duration // before it is
-	pause  bool          // the wait concerns every request to this host
-	asked  bool          // for by the server
+	pause  bool          // the wait applies to every request to this host
+	asked  bool          // the server asked for the wait
 	reason string        // for people: "429 Too Many Requests, Retry-After 10s"
 }
 
-// judge decides from the outcome of try number try (0 is the first). Exactly one of resp
-// and err is set.
+// judge decides what to do after try number try (0 is the first). Exactly one of resp and err is set.
 func judge(req *http.Request, resp *http.Response, err error, try int) verdict {
 	v := verdict{wait: backoff(try)}
 	if err != nil {
-		// A host that cannot be reached at all is left to the caller, who knows whether
-		// its name was ever right; here only what was once connected is tried again.
+		// A host that cannot be reached at all is left to the caller, who knows whether its name was ever right.
+		// Retry here only what was once connected.
 		v.again = repeatable(req) && Transient(err) && !Unreachable(err) && req.Context().Err() == nil
 		v.reason = brief(err)
 		return v
@@ -35,8 +33,8 @@ func judge(req *http.Request, resp *http.Response, err error, try int) verdict {
 	v.reason = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		// The server turned the request away before acting on it: any request may be
-		// sent again, if we still have its body.
+		// The server rejected the request before acting on it, so any request may be sent again if we still have its
+		// body.
 		v.again = replayable(req)
 		v.pause = resp.StatusCode == http.StatusTooManyRequests
 		if after, ok := retryAfter(resp.Header, time.Now()); ok {
@@ -60,15 +58,14 @@ func repeatable(req *http.Request) bool {
 	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
 		return true
 	case http.MethodPost:
-		// Starting an upload: a second session costs the registry a file that it
-		// cleans up itself. One that brings a whole blob is not repeated: registries are
-		// not used to it, and whoever sent it has another way.
+		// Starting an upload: a second session costs the registry a file that it cleans up itself. A request that
+		// carries a whole blob is not repeated: registries are not used to that, and its sender has another way.
 		return strings.HasSuffix(req.URL.Path, "/blobs/uploads/") && (req.Body == nil || req.Body == http.NoBody)
 	}
 	return false
 }
 
-// replayable reports whether the body, if any, can be produced a second time.
+// replayable reports whether the body, if any, can be read a second time.
 func replayable(req *http.Request) bool {
 	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 }

@@ -9,54 +9,51 @@ import (
 
 // Limit bounds what is sent to one host. Zero fields mean no limit.
 type Limit struct {
-	InFlight  int     // requests whose response body is not closed yet, at most: there are fewer while more would only wait
+	InFlight  int     // maximum of requests whose response body is not closed yet; fewer are sent while more would only wait
 	PerSecond float64 // requests started per second, evenly spread
 }
 
 // Options configure a Transport. The zero value is usable: system roots, no limits.
 type Options struct {
-	// CAFile names a PEM file whose certificates are trusted besides the system's roots,
-	// for every host.
+	// CAFile names a PEM file whose certificates are trusted for every host, besides the system's roots.
 	CAFile string
 
-	// TLSDir names a directory like docker's ~/.docker/tls: in a folder per host[:port],
-	// *.crt are roots for that host, *.cert with the *.key of the same name a client
-	// certificate. A directory or folder that does not exist means nothing is configured.
+	// TLSDir names a directory like docker's ~/.docker/tls: in a folder per host[:port], *.crt are roots for that
+	// host, and *.cert with the *.key of the same name is a client certificate. The directory and folders need not
+	// exist.
 	TLSDir string
 
-	// Limits tells the limit of a host, written as in the URL but in lower case and
-	// without the scheme's default port. It is asked once per host. Nil: no limits.
+	// Limits returns the limit of a host, named as in the URL but in lower case and without the scheme's default
+	// port. It is called once per host. Nil: no limits.
 	Limits func(host string) Limit
 
-	// UserAgent is sent with requests that do not bring their own.
+	// UserAgent is sent with requests that have none.
 	UserAgent string
 
-	// OnWait is told of every wait that a server imposed or a failure caused, before the
-	// wait begins: the host, why, and for how long. A pause shared by many requests is
-	// told once. It is called from several goroutines at once and must not block.
+	// OnWait is called before every wait that a server imposed or a failure caused, with the host, the reason and the
+	// duration. It is called once for a pause that many requests share. It must be safe for concurrent use and not
+	// block.
 	OnWait func(host, reason string, wait time.Duration)
 
-	// OnAnswer is told of the header of every answer, as soon as it is there: the host as
-	// Limits has it. It is called from several goroutines at once and must not block. Nil:
-	// nobody is.
+	// OnAnswer is called with the header of every answer as soon as it arrives; the host is named as for Limits. It
+	// must be safe for concurrent use and not block. May be nil.
 	OnAnswer func(host string, h http.Header)
 
-	// OnTry is told of every request when it was answered, or failed: each repetition of its
-	// own. status is 0 where there was no answer. It may only look at the request's address
-	// and header, is called from several goroutines at once and must not block. Nil: nobody
-	// is.
+	// OnTry is called for every request that was answered or failed, each repetition included. status is 0 if there
+	// was no answer. It may read only the request's address and header. It must be safe for concurrent use and not
+	// block. May be nil.
 	OnTry func(r *http.Request, status int)
 
 	ConnectTimeout        time.Duration // dialling, and again the TLS handshake; 15 s
 	ResponseHeaderTimeout time.Duration // from the request sent to the first header; 60 s
-	IdleBodyTimeout       time.Duration // a body may be silent for this long; 30 s
-	BodyTimeout           time.Duration // reading one body in all; 10 min
+	IdleBodyTimeout       time.Duration // longest silence of a body; 30 s
+	BodyTimeout           time.Duration // reading one whole body; 10 min
 
 	Retries      int           // repetitions of one request, after the first try; 6, negative: none
 	MaxRetryWait time.Duration // from the first try of a request to the start of the last; 5 min
 
-	// Base replaces the network in tests. CAFile, TLSDir and the two timeouts before the
-	// body have no effect then.
+	// Base replaces the network in tests. CAFile, TLSDir and ConnectTimeout and ResponseHeaderTimeout then have no
+	// effect.
 	Base http.RoundTripper
 }
 
@@ -89,8 +86,8 @@ func setDefault[T int | time.Duration](v *T, value T) {
 	}
 }
 
-// A Transport is an http.RoundTripper with a limiter per host. It is safe for concurrent use;
-// one is meant to serve the whole process.
+// A Transport is an http.RoundTripper with a limiter per host. It is safe for concurrent use; use one for the whole
+// process.
 type Transport struct {
 	o     Options
 	roots *x509.CertPool // system roots and CAFile
@@ -99,8 +96,8 @@ type Transport struct {
 	limiters map[string]*hostLimiter // by scheme and host; guarded by mu
 }
 
-// New reads the CA file and returns a Transport. It touches no network; the folders of
-// TLSDir are read when their host is first asked for.
+// New reads the CA file and returns a Transport. It uses no network. The folders of TLSDir are read when their host
+// is first used.
 func New(o Options) (*Transport, error) {
 	if err := checkProxy(); err != nil {
 		return nil, err

@@ -12,17 +12,15 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// A server that wants a token names the address that issues it, its realm, and the user's
-// credentials are sent there. So whoever answers for a registry, or changes one answer,
-// could have them sent anywhere. They go to the registry's own host (at any port), to the
-// token servers that are known to be a registry's, and to hosts that the user names.
+// A server that wants a token names the address that issues it, its realm, and the user's credentials are sent there.
+// So anyone who answers for a registry, or changes one answer, could have them sent anywhere. We send them only to
+// the registry's own host (at any port), to known token servers of registries, and to hosts that the user names.
 //
-// oras-go's client, which answers the challenges, has another rule: any public host, and
-// no private one but the registry's own, without exception. Self-hosted token servers are
-// private. So what is allowed here is shown to it as an address of the registry itself, and
-// sent on from there.
+// oras-go's client, which answers the challenges, has another rule: any public host, but no private one except the
+// registry's own. Self-hosted token servers are private. So an allowed realm is presented to oras-go as an address of
+// the registry itself, and forwarded from there.
 
-// knownRealms are the token servers of registries that have them elsewhere.
+// knownRealms are the token servers of registries that have them on another host.
 var knownRealms = map[string]string{
 	dockerHub:                   "auth.docker.io",
 	"notary.docker.io":          "auth.docker.io",
@@ -30,11 +28,10 @@ var knownRealms = map[string]string{
 	"registry.digitalocean.com": "api.digitalocean.com",
 }
 
-// A RealmError says that a server wants credentials sent to a host that nobody has allowed.
-// Nothing was sent there.
+// A RealmError says that a server wants credentials sent to a host that is not allowed. Nothing was sent there.
 type RealmError struct {
 	Server, Realm string // hosts
-	Why           string // empty: nobody has allowed it
+	Why           string // empty: it is not allowed
 }
 
 func (e *RealmError) Error() string {
@@ -42,13 +39,13 @@ func (e *RealmError) Error() string {
 	return fmt.Sprintf("%s wants credentials sent to %s, %s", e.Server, RedactText(e.Realm), why)
 }
 
-// withoutTLS is why credentials are not sent to a realm that a server with TLS names.
+// withoutTLS is the reason not to send credentials to a realm without TLS that a server with TLS names.
 const withoutTLS = "without TLS"
 
-// A ChallengeError says that a server wants to know who asks in ways that are all unknown here.
+// A ChallengeError says that a server offers only unknown ways to authenticate.
 type ChallengeError struct {
 	Server  string
-	Schemes []string // that it offers
+	Schemes []string // the server offers
 }
 
 func (e *ChallengeError) Error() string {
@@ -56,17 +53,17 @@ func (e *ChallengeError) Error() string {
 		e.Server, safetext.Safe(strings.Join(e.Schemes, ", "), 200))
 }
 
-// realms rewrites challenges on their way up and requests for tokens on their way down.
+// realms rewrites challenges in responses and token requests on their way out.
 type realms struct {
 	next    http.RoundTripper
 	trusted []string    // host names, in lower case
-	tokens  *tokenCache // told where tokens are issued; nil: nobody is
+	tokens  *tokenCache // learns where tokens are issued; may be nil
 
 	mu   sync.Mutex
-	ways []*url.URL // by number: where a token is asked for
+	ways []*url.URL // token addresses by number
 }
 
-// realmPath is where the token servers seem to be, on the registry's own host.
+// realmPath is where the token servers appear to be, on the registry's own host.
 const realmPath = "/.dct2notation/token/"
 
 // RoundTrip implements http.RoundTripper.
@@ -75,7 +72,7 @@ func (r *realms) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		query := req.URL.RawQuery
 		u := *way
-		u.RawQuery = query // oras-go has added to what the realm had
+		u.RawQuery = query // the realm's query, with what oras-go added
 		req.URL, req.Host = &u, ""
 		resp, err := r.next.RoundTrip(req)
 		noteLife(req, resp)
@@ -98,7 +95,7 @@ func (r *realms) RoundTrip(req *http.Request) (*http.Response, error) {
 	server := first(req)
 	challenge, err := r.choose(server.URL, resp.Header.Values("Www-Authenticate"))
 	if err != nil {
-		_ = resp.Body.Close() // nothing in it is needed
+		_ = resp.Body.Close() // its content is not needed
 		return nil, err
 	}
 	if challenge != "" {
@@ -111,8 +108,8 @@ func (r *realms) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// first returns the request that a redirect was the answer to, or the request itself. Credentials are those of
-// its server, whoever it redirects to.
+// first returns the request that was redirected, or the request itself. Credentials belong to its server, wherever it
+// redirects.
 func first(req *http.Request) *http.Request {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request
@@ -120,7 +117,7 @@ func first(req *http.Request) *http.Request {
 	return req
 }
 
-// CloseIdleConnections lets http.Client's method of that name reach the Transport.
+// CloseIdleConnections makes http.Client's method of that name reach the Transport.
 func (r *realms) CloseIdleConnections() {
 	if c, ok := r.next.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
@@ -141,11 +138,11 @@ func (r *realms) way(path string) (*url.URL, bool) {
 	return r.ways[n], true
 }
 
-// choose returns the one challenge that is answered, of all that a server makes: one for a token
-// whose realm may be asked, or else Basic, which the server itself gets. It is empty if there is
-// none at all. The error is a [*RealmError], or a [*ChallengeError] if none can be answered.
+// choose returns the one challenge to answer among all that a server makes: one for a token whose realm is allowed,
+// or else Basic, which goes to the server itself. It is empty if there is no challenge at all. The error is a
+// [*RealmError], or a [*ChallengeError] if none can be answered.
 //
-// oras-go looks at the first header alone, and takes only a challenge that begins it.
+// oras-go reads only the first header, and only a challenge at its beginning.
 func (r *realms) choose(server *url.URL, headers []string) (string, error) {
 	var schemes []string
 	var refused error
@@ -176,8 +173,7 @@ func (r *realms) choose(server *url.URL, headers []string) (string, error) {
 	return "", nil
 }
 
-// rewrite judges a challenge for a token and writes it anew, so that nobody reads another realm in
-// it than was judged.
+// rewrite judges a challenge for a token and writes it again, so that nobody can read a different realm in it.
 func (r *realms) rewrite(server *url.URL, params map[string]string) (string, error) {
 	realm, err := url.Parse(params["realm"])
 	if err != nil || realm.Host == "" {
@@ -220,7 +216,7 @@ func (r *realms) judge(server, realm *url.URL) error {
 	return &RealmError{Server: server.Host, Realm: realm.Host}
 }
 
-// number remembers a realm, one and the same for the same address.
+// number stores a realm and returns its number, the same for the same address.
 func (r *realms) number(realm *url.URL) int {
 	plain := *realm
 	plain.RawQuery, plain.Fragment = "", ""
@@ -235,17 +231,17 @@ func (r *realms) number(realm *url.URL) int {
 	return len(r.ways) - 1
 }
 
-// challenge is one way in which a server wants to know who asks.
+// challenge is one way to authenticate that a server offers.
 type challenge struct {
 	scheme string
 	params map[string]string // names in lower case
 }
 
-// challenges reads the challenges of one header. What cannot be read in one way only ends it: what
-// comes before is judged, and nothing else is passed on.
+// challenges reads the challenges of one header. It stops at anything ambiguous: only what comes before is judged and
+// passed on.
 //
-// SPEC (RFC 9110, 11.6.1): challenges with commas between, each a scheme alone, with one token68,
-// or with name=token or name="quoted" parameters and commas between these as well.
+// SPEC (RFC 9110, 11.6.1): challenges separated by commas, each a scheme alone, with one token68, or with
+// comma-separated name=token or name="quoted" parameters.
 func challenges(header string) []challenge {
 	var all []challenge
 	for rest := strings.TrimLeft(header, " \t,"); rest != ""; rest = strings.TrimLeft(rest, " \t,") {
@@ -271,10 +267,10 @@ func challenges(header string) []challenge {
 				if len(c.params) == 0 || twice || !another(rest) {
 					return all
 				}
-				break // the next challenge
+				break // the next challenge begins
 			}
 			c.params[name] = value
-			// Some servers leave out the comma.
+			// Some servers omit the comma.
 			if rest = strings.TrimLeft(after, " \t,"); rest == after && rest != "" {
 				return all
 			}
@@ -286,7 +282,7 @@ func challenges(header string) []challenge {
 	return all
 }
 
-// token splits off the token that text begins with.
+// token returns the token at the beginning of text, and the rest.
 func token(text string) (token, rest string) {
 	end := strings.IndexFunc(text, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
@@ -297,7 +293,7 @@ func token(text string) (token, rest string) {
 	return text[:end], text[end:]
 }
 
-// token68 reports whether text begins with a token68 that is a challenge's only content.
+// token68 reports whether text begins with a token68 that is the challenge's only content.
 func token68(text string) (ok bool, rest string) {
 	end := strings.IndexAny(text, " \t,")
 	if end < 0 {
@@ -308,13 +304,13 @@ func token68(text string) (ok bool, rest string) {
 	return value != "" && !strings.ContainsAny(value, `="`) && (rest == "" || rest[0] == ','), rest
 }
 
-// another reports whether text begins with a scheme, and not with a parameter.
+// another reports whether text begins with a scheme rather than a parameter.
 func another(text string) bool {
 	name, rest := token(text)
 	return name != "" && !strings.HasPrefix(strings.TrimLeft(rest, " \t"), "=")
 }
 
-// parameter reads the parameter that text begins with; its name in lower case.
+// parameter reads the parameter at the beginning of text. Its name is returned in lower case.
 func parameter(text string) (name, value, rest string, ok bool) {
 	name, rest = token(text)
 	rest = strings.TrimLeft(rest, " \t")

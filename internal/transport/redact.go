@@ -8,28 +8,27 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// longestError bounds an error's text: servers put whole pages into theirs.
+// longestError bounds an error's text: servers send whole pages.
 const longestError = 2000
 
 var (
-	// userinfo is what stands between scheme and host of an address: user, password.
-	// A password may hold an @ of its own: the last one counts.
+	// userinfo matches user and password between an address's scheme and host. A password may contain an @: the last
+	// one counts.
 	userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#"'<>]*@`)
-	// query is that of an absolute address, or anything that looks like one after a path:
-	// registries also send relative links.
+	// query matches the query of an absolute address, or of anything that looks like a path: registries also send
+	// relative links.
 	query = regexp.MustCompile(`(://[^\s?"<>]*|/[^\s?"<>:]*)\?[^\s"<>]*|\?[A-Za-z0-9_.~%-]+=[^\s"<>]*`)
 )
 
-// Redact returns err with a text that can be shown: without the queries and passwords of
-// addresses, without the credentials and tokens that this process has used, in one line and
-// bounded in length (see safetext). errors.Is and errors.As see
-// everything err holds; what they hand out has its own text, so print the redacted error
-// and not a part of it. nil stays nil, and a redacted error is not redacted again.
+// Redact returns err with a text that can be shown: without the queries and passwords of addresses, without
+// credentials and tokens that this process has used, on one line and bounded in length (see safetext). errors.Is and
+// errors.As still see everything in err, but its parts have their unredacted texts, so print the redacted error
+// itself. nil stays nil, and a redacted error is not redacted again.
 func Redact(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := any(err).(*redactedError); ok { // itself: text around one that it wraps is not redacted
+	if _, ok := any(err).(*redactedError); ok { // only err itself: text around a wrapped one is not redacted
 		return err
 	}
 	return &redactedError{text: RedactText(err.Error()), err: err}

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// retryAfter reads the Retry-After header, in seconds or as a date. A date is measured
-// against the server's own Date if it sends one, since its clock need not be ours. The
-// result is never negative; ok is false if the header is missing or means nothing.
+// retryAfter reads the Retry-After header, in seconds or as a date. A date is compared with the server's own Date if
+// it sends one, since its clock may differ from ours. The result is never negative; ok is false if the header is
+// missing or meaningless.
 //
 // SPEC (RFC 9110, 10.2.3): Retry-After = HTTP-date / delay-seconds.
 func retryAfter(h http.Header, now time.Time) (wait time.Duration, ok bool) {

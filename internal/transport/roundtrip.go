@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// RoundTrip sends the request, waiting for the host's limits and pauses first and repeating
-// it where that is harmless. The response may be one of failure (429, 503, ...) after the
-// budget is used up; the body must be closed, it holds the host's in-flight slot. The error
-// is a *ThrottledError if the host's pause is longer than the budget, or wraps the last
-// network error or the context's.
+// RoundTrip sends the request. It first waits for the host's limits and pauses, and repeats the request if that is
+// harmless. After the budget is used up the response may be a failure (429, 503, ...). The body must be closed, since
+// it holds the host's in-flight slot. The error is a *ThrottledError if the host's pause is longer than the budget,
+// or wraps the last network error or the context's.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	l, err := t.limiter(req.URL)
 	if err != nil {
@@ -30,8 +29,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if try == 0 {
-			// The queue before the first try is our own limit's doing and must not eat
-			// the patience meant for the server.
+			// Our own limit caused the queue before the first try. It must not use up the patience meant for the
+			// server.
 			started = time.Now()
 		}
 		resp, err := t.send(l, req, try)
@@ -54,15 +53,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 type ownPace struct{}
 
-// OwnPace marks requests of a caller that has a pace of its own for the server, and repeats them itself: it
-// is told of each failure. A pause that the server asks for counts all the same.
+// OwnPace marks requests of a caller that paces and repeats them itself: it gets each failure. A pause that the
+// server asks for still applies.
 func OwnPace(ctx context.Context) context.Context {
 	return context.WithValue(ctx, ownPace{}, true)
 }
 
-// send makes one try: its own context, so that a stalled body can be abandoned, and its own
-// copy of the request, which a RoundTripper must not change. On success the slot belongs to
-// the body, on failure it has been given back.
+// send makes one try. The try has its own context, so that a stalled body can be abandoned, and its own copy of the
+// request, which a RoundTripper must not change. On success the body owns the slot; on failure the slot has been
+// given back.
 func (t *Transport) send(l *hostLimiter, req *http.Request, try int) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
 	attempt := req.Clone(ctx)
@@ -106,17 +105,17 @@ func (t *Transport) send(l *hostLimiter, req *http.Request, try int) (*http.Resp
 	return resp, nil
 }
 
-// maxAhead is how much of an answer is read ahead, in bytes.
+// maxAhead bounds how much of an answer is read ahead, in bytes.
 const maxAhead = 64 << 10
 
-// readAhead reads an answer that is short, as those are that only say what became of a request, so that its
-// slot is free: whoever asks for more before closing it would wait for a slot with others that hold one, for
-// ever if they are enough.
+// readAhead reads a short answer, such as a mere status, completely, so that its slot is free. Otherwise a caller
+// that sends another request before closing it would wait for a slot while holding one; enough such callers would
+// wait forever.
 func readAhead(body io.ReadCloser) io.ReadCloser {
 	data, err := io.ReadAll(io.LimitReader(body, maxAhead))
 	switch {
 	case err != nil:
-		_ = body.Close() // what was read is handed on, and the error
+		_ = body.Close() // what was read is passed on, with the error
 		return io.NopCloser(io.MultiReader(bytes.NewReader(data), afterError{err}))
 	case len(data) < maxAhead:
 		_ = body.Close() // all of it was read
@@ -133,15 +132,14 @@ type afterError struct{ err error }
 
 func (f afterError) Read([]byte) (int, error) { return 0, f.err }
 
-// pause closes the host for as long as the server asked, and says so if that is news.
+// pause closes the host for as long as the server asked, and announces it if it is new.
 func (t *Transport) pause(l *hostLimiter, v verdict) {
 	if l.close(v.wait, v.reason) {
 		t.o.OnWait(l.host, v.reason, v.wait)
 	}
 }
 
-// wait waits before the next try. A pause is waited out by enter, together with everyone
-// else's requests.
+// wait waits before the next try. acquire waits out a pause, together with all other requests.
 func (t *Transport) wait(ctx context.Context, l *hostLimiter, v verdict) error {
 	if v.pause {
 		return nil
@@ -150,8 +148,8 @@ func (t *Transport) wait(ctx context.Context, l *hostLimiter, v verdict) error {
 	return sleep(ctx, v.wait)
 }
 
-// affordable reports whether the next try still begins within the budget and before the
-// request's deadline. If not, the answer at hand is worth more than a wait for nothing.
+// affordable reports whether the next try still begins within the budget and before the request's deadline. If not,
+// return the answer at hand rather than wait in vain.
 func (t *Transport) affordable(ctx context.Context, started time.Time, wait time.Duration) bool {
 	if time.Since(started)+wait > t.o.MaxRetryWait {
 		return false
@@ -160,7 +158,7 @@ func (t *Transport) affordable(ctx context.Context, started time.Time, wait time
 	return ctx.Err() == nil && (!ok || time.Until(deadline) > wait)
 }
 
-// tried adds to an error how often the request was repeated.
+// tried adds the number of repetitions to an error.
 func tried(err error, repetitions int) error {
 	if err == nil || repetitions == 0 {
 		return err
@@ -168,18 +166,17 @@ func tried(err error, repetitions int) error {
 	return fmt.Errorf("%w (tried %d times)", err, repetitions+1)
 }
 
-// discard closes a response that is not handed out.
+// discard closes a response that is not returned.
 func discard(resp *http.Response) {
 	if resp != nil && resp.Body != nil {
-		_ = resp.Body.Close() // nobody wants what is in it
+		_ = resp.Body.Close() // its content is not needed
 	}
 }
 
-// closeBody closes the body of a request that was never sent, as the contract of
-// http.RoundTripper demands.
+// closeBody closes the body of a request that was never sent, as the contract of http.RoundTripper requires.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
-		_ = req.Body.Close() // never read from: nothing can be lost
+		_ = req.Body.Close() // never read: nothing can be lost
 	}
 }
 

@@ -12,29 +12,27 @@ import (
 	"sync"
 )
 
-// used are the secrets that this process has sent or is about to send. Servers quote what
-// they were sent when they refuse it, and what they say is shown to people and kept in the
-// ledger: RedactText takes out what is known here.
+// used are the secrets that this process has sent or is about to send. Servers quote them when they refuse a request,
+// and their texts are shown to people and kept in the ledger: RedactText removes every known secret.
 var used secrets
 
-// secrets is a set that forgets what was not noted again for long: a long run gets tokens
-// without end. Its methods are safe for concurrent use.
+// secrets is a set that forgets secrets not noted again for long, since a long run gets ever more tokens. Its methods
+// are safe for concurrent use.
 type secrets struct {
 	mu          sync.RWMutex
-	now, before map[string][]string // secret -> the forms in which it may be quoted
+	now, before map[string][]string // secret -> forms in which it may be quoted
 }
 
 const (
-	// generation is how many secrets are noted before those of long ago are forgotten.
+	// generation is how many secrets are noted before old ones are forgotten.
 	generation = 512
-	// shortest is the length of a secret that is looked for. Less would be found in the
-	// middle of words.
+	// shortest is the least length of a secret to look for. Shorter ones would match inside words.
 	shortest = 4
 	// hidden takes the place of a secret.
 	hidden = "***"
 )
 
-// note remembers a secret.
+// note adds a secret.
 func (s *secrets) note(secret string) {
 	if len(secret) < shortest {
 		return
@@ -53,7 +51,7 @@ func (s *secrets) note(secret string) {
 	s.now[secret] = forms(secret)
 }
 
-// basic remembers a user's password, and both as they are sent.
+// basic adds a user's password, and user and password in the form that is sent.
 func (s *secrets) basic(user, password string) {
 	if password == "" {
 		return
@@ -62,7 +60,7 @@ func (s *secrets) basic(user, password string) {
 	s.note(base64.StdEncoding.EncodeToString([]byte(user + ":" + password)))
 }
 
-// sent remembers what a request carries.
+// sent adds the secrets that a request carries.
 func (s *secrets) sent(req *http.Request) {
 	if user, password, ok := req.BasicAuth(); ok {
 		s.basic(user, password)
@@ -72,11 +70,10 @@ func (s *secrets) sent(req *http.Request) {
 	s.address(req.URL)
 }
 
-// signing are the parameters that make an address a credential, as registries hand them out
-// for uploads and downloads.
+// signing matches the parameters that make an address a credential, as in registries' upload and download addresses.
 var signing = regexp.MustCompile(`(?i)sig|token|credential|policy|secret|key|state|jwt`)
 
-// address remembers what in an address is secret. u may be nil.
+// address adds the secret parts of an address. u may be nil.
 func (s *secrets) address(u *url.URL) {
 	if u == nil {
 		return
@@ -97,7 +94,7 @@ func (s *secrets) address(u *url.URL) {
 	}
 }
 
-// hide takes out every secret that is known.
+// hide removes every known secret.
 func (s *secrets) hide(text string) string {
 	// The longest first: one may be part of another.
 	found := s.in(text)
@@ -108,7 +105,7 @@ func (s *secrets) hide(text string) string {
 	return text
 }
 
-// in gives the forms of secrets that a text holds.
+// in returns the forms of secrets that a text contains.
 func (s *secrets) in(text string) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -125,7 +122,7 @@ func (s *secrets) in(text string) []string {
 	return found
 }
 
-// forms returns a secret as it is, and as it is escaped in URLs and quoted text.
+// forms returns a secret as it is, and as escaped in URLs and quoted text.
 func forms(secret string) []string {
 	all := []string{secret}
 	quoted := strconv.Quote(secret)

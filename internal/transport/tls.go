@@ -13,8 +13,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/certfile"
 )
 
-// readRoots returns the system's roots with the file's certificates added, or nil, which
-// crypto/tls takes for the system's roots, if no file is given.
+// readRoots returns the system's roots plus the file's certificates. Without a file it returns nil, for which
+// crypto/tls uses the system's roots.
 func readRoots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -22,8 +22,8 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return addRoots(systemRoots(), file)
 }
 
-// systemRoots returns a copy of the system's roots, empty where there are none: a container
-// without a bundle still works with certificates given explicitly.
+// systemRoots returns a copy of the system's roots, or an empty pool if there are none: a container without a bundle
+// still works with explicit certificates.
 func systemRoots() *x509.CertPool {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
@@ -32,8 +32,8 @@ func systemRoots() *x509.CertPool {
 	return pool
 }
 
-// addRoots returns the pool with the file's certificates added. A certificate that cannot be
-// read is an error: the server that needs it would be called untrusted, and nobody know why.
+// addRoots returns the pool with the file's certificates added. An unreadable certificate is an error: otherwise its
+// server would be called untrusted, and nobody would know why.
 func addRoots(pool *x509.CertPool, file string) (*x509.CertPool, error) {
 	pool, err := certfile.Pool(pool, file)
 	if err != nil {
@@ -42,8 +42,7 @@ func addRoots(pool *x509.CertPool, file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// tlsConfig returns the configuration for one host: the roots, and what the host's folder
-// in dir adds to them.
+// tlsConfig returns the configuration for one host: the roots plus the content of the host's folder in dir.
 func tlsConfig(roots *x509.CertPool, dir, host string) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	folder, entries, err := hostFolder(dir, host)
@@ -58,13 +57,13 @@ func tlsConfig(roots *x509.CertPool, dir, host string) (*tls.Config, error) {
 	return conf, nil
 }
 
-// hostFolder lists the host's folder; its name is empty if there is none.
+// hostFolder returns the host's folder and its entries, or an empty name if there is none.
 func hostFolder(dir, host string) (string, []fs.DirEntry, error) {
-	// The host may come from a redirect: it names a folder in dir or nothing.
+	// The host may come from a redirect: it must name a folder directly in dir.
 	if dir == "" || !filepath.IsLocal(host) || strings.ContainsAny(host, `/\`) || host == "." {
 		return "", nil, nil
 	}
-	// docker names the folder as the user wrote the host, the default port perhaps included.
+	// docker names the folder as the user wrote the host, perhaps with the default port.
 	for _, name := range []string{host, host + ":443"} {
 		folder := filepath.Join(dir, name)
 		entries, err := os.ReadDir(folder)
@@ -79,7 +78,7 @@ func hostFolder(dir, host string) (string, []fs.DirEntry, error) {
 	return "", nil, nil
 }
 
-// addFile puts one file of a host's folder to its use. Other files are left alone.
+// addFile adds one file of a host's folder to the configuration. It ignores other files.
 func addFile(conf *tls.Config, file string, beside []fs.DirEntry) error {
 	base := strings.TrimSuffix(file, filepath.Ext(file))
 	switch filepath.Ext(file) {

@@ -20,18 +20,18 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// A tokenCache keeps the tokens of one client, and asks for them ahead. oras-go sends a request without a token,
-// is told where tokens are issued, and asks there: two requests for each repository. Once a server has said
-// it, a token is asked for before it is needed, for several repositories at once where these are expected.
+// A tokenCache keeps the tokens of one client, and requests them in advance. For each repository, oras-go sends a
+// request without a token, learns where tokens are issued, and requests one there: two requests. Once a server has
+// said where, we request a token before it is needed, and for several repositories at once if these are expected.
 //
-// Nothing that is asked for ahead decides anything: if the token server does not give it, or the server does
-// not take it, the request is made as oras-go makes it, and its answer counts. It is an [auth.Cache], and
-// safe for concurrent use.
+// No token requested in advance decides anything: if the token server does not give it, or the server does not accept
+// it, oras-go makes the request in its own way, and that answer counts. It is an [auth.Cache], and safe for
+// concurrent use.
 type tokenCache struct {
-	auth.Cache              // of what is no token
+	auth.Cache              // for everything but tokens
 	client     *auth.Client // whose tokens these are
 
-	// Who asks for a token has the lock that its name falls to, so that nobody else asks for the same.
+	// A goroutine that requests a token holds the lock its name falls to, so that no other requests the same one.
 	locks [64]chan struct{}
 	seed  maphash.Seed
 
@@ -40,31 +40,31 @@ type tokenCache struct {
 	known   map[string]knownToken   // by server and scopes; guarded by mu
 }
 
-// tokenServer is what a server has said of its tokens. The fields are guarded by tokenCache's mu.
+// tokenServer is what a server has said about its tokens. tokenCache's mu guards the fields.
 type tokenServer struct {
 	address   *url.URL       // of the server
-	challenge string         // where tokens for it are issued, as it was judged; without a scope
-	given     bool           // they were
-	unwanted  bool           // a token that was asked for ahead was no use
-	refusals  int            // of tokens for several scopes
-	expected  []string       // scopes, in the order in which they will be asked for
-	at        map[string]int // where each of them is
+	challenge string         // the judged challenge, without a scope
+	given     bool           // a token was issued
+	unwanted  bool           // a token requested in advance was useless
+	refusals  int            // refused tokens for several scopes
+	expected  []string       // scopes, in the order in which they will be needed
+	at        map[string]int // position of each scope
 }
 
 type knownToken struct {
 	token string
 	got   time.Time
-	until time.Time // when it should be renewed; zero: its server has not said
-	ahead bool      // it was asked for before the server wanted it
-	joint bool      // it is for other scopes as well
+	until time.Time // when to renew it; zero: unknown
+	ahead bool      // requested before the server wanted it
+	joint bool      // also for other scopes
 }
 
 const (
-	maxKnownTokens   = 1024    // of one client, before all are asked for anew
+	maxKnownTokens   = 1024    // of one client, before all are forgotten
 	maxJointScopes   = 16      // of one token
 	maxJointQuery    = 2000    // bytes of these
-	maxJointToken    = 4 << 10 // bytes: servers bound the length of headers
-	maxJointRefusals = 3       // of tokens for several scopes, before each is asked for alone
+	maxJointToken    = 4 << 10 // bytes: servers limit the length of headers
+	maxJointRefusals = 3       // of tokens for several scopes, before each is requested alone
 	leastLife        = 10 * time.Second
 	maxTokenAnswer   = 128 << 10
 )
@@ -77,9 +77,9 @@ func newTokenCache(client *auth.Client) *tokenCache {
 	return t
 }
 
-// Expect says which scopes will be asked for at a host, in which order, so that one token can be for several.
-// It is for servers whose refusal of a token is an error: a registry may answer instead that it has no such
-// repository, which would be believed.
+// Expect says which scopes will be needed at a host, and in which order, so that one token can cover several. Use it
+// only for servers whose refusal of a token is an error: a registry may instead answer that it has no such
+// repository, and we would believe that.
 func Expect(c *auth.Client, host string, scopes []string) {
 	t, ok := c.Cache.(*tokenCache)
 	if !ok {
@@ -94,7 +94,7 @@ func Expect(c *auth.Client, host string, scopes []string) {
 	}
 }
 
-// server returns that of a host. The caller holds mu.
+// server returns the tokenServer of a host. The caller holds mu.
 func (t *tokenCache) server(host string) *tokenServer {
 	s, ok := t.servers[host]
 	if !ok {
@@ -104,7 +104,7 @@ func (t *tokenCache) server(host string) *tokenServer {
 	return s
 }
 
-// learn notes where a server says that its tokens are issued. The challenge is one that was judged.
+// learn records where a server says that its tokens are issued. The challenge has been judged.
 func (t *tokenCache) learn(server *url.URL, challenge string) {
 	all := challenges(challenge)
 	if len(all) != 1 || !strings.EqualFold(all[0].scheme, "bearer") {
@@ -120,8 +120,8 @@ func (t *tokenCache) learn(server *url.URL, challenge string) {
 	s.address, s.challenge = server, text
 }
 
-// refusedJoint returns the challenge of a server that has refused a token for several scopes; empty: it has
-// refused another.
+// refusedJoint returns the challenge of a server that refused a token for several scopes, or the empty string if it
+// refused another token.
 func (t *tokenCache) refusedJoint(host, authorization string) string {
 	token, ok := strings.CutPrefix(authorization, "Bearer ")
 	if !ok {
@@ -137,7 +137,7 @@ func (t *tokenCache) refusedJoint(host, authorization string) string {
 	return ""
 }
 
-// GetScheme is [auth.Cache]'s.
+// GetScheme implements [auth.Cache].
 func (t *tokenCache) GetScheme(ctx context.Context, host string) (auth.Scheme, error) {
 	t.mu.Lock()
 	s, ok := t.servers[host]
@@ -149,8 +149,8 @@ func (t *tokenCache) GetScheme(ctx context.Context, host string) (auth.Scheme, e
 	return t.Cache.GetScheme(ctx, host)
 }
 
-// GetToken is [auth.Cache]'s. It asks for the token if it knows where, and returns an error if there is none
-// then.
+// GetToken implements [auth.Cache]. It requests the token if it knows where, and returns an error if it then has
+// none.
 func (t *tokenCache) GetToken(ctx context.Context, host string, scheme auth.Scheme, scopes string) (string, error) {
 	if scheme != auth.SchemeBearer {
 		return t.Cache.GetToken(ctx, host, scheme, scopes)
@@ -160,7 +160,7 @@ func (t *tokenCache) GetToken(ctx context.Context, host string, scheme auth.Sche
 	case k.token == "" && !s.usable(scopes):
 		return "", errdef.ErrNotFound
 	case fresh || !s.usable(scopes):
-		return k.token, nil // the server says if it has ended
+		return k.token, nil // the server says if it has expired
 	}
 	name := host + " " + scopes
 	if len(s.expected) > 0 {
@@ -193,12 +193,12 @@ func (t *tokenCache) GetToken(ctx context.Context, host string, scheme auth.Sche
 	return "", errdef.ErrNotFound
 }
 
-// usable reports whether a token for these scopes can be asked for ahead.
+// usable reports whether a token for these scopes can be requested in advance.
 func (s tokenServer) usable(scopes string) bool {
 	return s.challenge != "" && !s.unwanted && strings.HasPrefix(scopes, "repository:")
 }
 
-// have returns what is known of a token and its server, and whether no other need be asked for.
+// have returns what is known of a token and its server, and whether the token can still be used.
 func (t *tokenCache) have(host, scopes string) (k knownToken, fresh bool, s tokenServer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -210,8 +210,7 @@ func (t *tokenCache) have(host, scopes string) (k knownToken, fresh bool, s toke
 	return k, fresh, s
 }
 
-// together returns the scopes that a token is asked for together with one, which is the first; none: it is
-// asked for alone.
+// together returns the scopes to request in one token, beginning with scope, or none if scope is requested alone.
 func (t *tokenCache) together(host string, s tokenServer, scope string) []string {
 	i, ok := s.at[scope]
 	if !ok || s.refusals >= maxJointRefusals {
@@ -232,7 +231,7 @@ func (t *tokenCache) together(host string, s tokenServer, scope string) []string
 	return all
 }
 
-// keep keeps a token for each of its scopes.
+// keep stores a token for each of its scopes.
 func (t *tokenCache) keep(host string, scopes []string, k knownToken) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -245,7 +244,7 @@ func (t *tokenCache) keep(host string, scopes []string, k knownToken) {
 	}
 }
 
-// useless notes that a token was not given, or was not taken. That one scope is refused says nothing of the
+// useless records that a token was not issued, or not accepted. The refusal of one scope says nothing about the
 // others.
 func (t *tokenCache) useless(host string, joint bool, err error) {
 	var answer *errcode.ErrorResponse
@@ -259,11 +258,11 @@ func (t *tokenCache) useless(host string, joint bool, err error) {
 	}
 }
 
-// Set is [auth.Cache]'s: a server wants a token, and has not taken the one that was there.
+// Set implements [auth.Cache]. It is called when a server wants a token, and did not accept an existing one.
 func (t *tokenCache) Set(ctx context.Context, host string, scheme auth.Scheme, scopes string, fetch func(context.Context) (string, error)) (string, error) {
 	if scheme != auth.SchemeBearer {
 		t.mu.Lock()
-		t.server(host).given = false // they were before
+		t.server(host).given = false // it issued them before
 		t.mu.Unlock()
 		return t.Cache.Set(ctx, host, scheme, scopes, fetch)
 	}
@@ -274,7 +273,7 @@ func (t *tokenCache) Set(ctx context.Context, host string, scheme auth.Scheme, s
 	}
 	defer unlock()
 	k, _, _ := t.have(host, scopes)
-	if k.token != "" && k.got.After(began) && !k.joint { // another has asked meanwhile
+	if k.token != "" && k.got.After(began) && !k.joint { // another goroutine got one meanwhile
 		return k.token, nil
 	}
 	asked := strings.Join(auth.GetAllScopesForHost(ctx, host), " ")
@@ -288,7 +287,7 @@ func (t *tokenCache) Set(ctx context.Context, host string, scheme auth.Scheme, s
 	return k.token, err
 }
 
-// lock waits until nobody else asks for what falls to the same lock.
+// lock waits until no other goroutine requests a token under the same lock.
 func (t *tokenCache) lock(ctx context.Context, name string) (unlock func(), err error) {
 	lock := t.locks[maphash.String(t.seed, name)%uint64(len(t.locks))]
 	select {
@@ -299,8 +298,7 @@ func (t *tokenCache) lock(ctx context.Context, name string) (unlock func(), err 
 	}
 }
 
-// ask asks for a token as oras-go does that is told by the server where: credentials, forms and redirects are
-// its business.
+// ask requests a token as oras-go does when the server says where. oras-go handles credentials, forms and redirects.
 func (t *tokenCache) ask(ctx context.Context, s tokenServer, scopes []string) (knownToken, error) {
 	ctx = auth.WithScopesForHost(ctx, s.address.Host, scopes...)
 	address := url.URL{Scheme: s.address.Scheme, Host: s.address.Host, Path: aheadPath}
@@ -315,7 +313,7 @@ func (t *tokenCache) ask(ctx context.Context, s tokenServer, scopes []string) (k
 		if err != nil {
 			return "", err
 		}
-		_ = resp.Body.Close() // there is none
+		_ = resp.Body.Close() // it is empty
 		if told.token == "" {
 			return "", fmt.Errorf("asking for a token: answered %d", resp.StatusCode)
 		}
@@ -325,11 +323,11 @@ func (t *tokenCache) ask(ctx context.Context, s tokenServer, scopes []string) (k
 	return k, err
 }
 
-// aheadPath is where a server seems to want a token.
+// aheadPath is the path on the server that seems to want a token.
 const aheadPath = "/.dct2notation/ahead"
 
-// A teller is the server of one request that needs a token: it says where tokens are issued, and takes one.
-// All else is sent.
+// A teller plays the server for one request that needs a token: it says where tokens are issued, and accepts one. It
+// sends all other requests.
 type teller struct {
 	next      http.RoundTripper
 	challenge string
@@ -352,7 +350,7 @@ func (a *teller) RoundTrip(req *http.Request) (*http.Response, error) {
 
 type lifeKey struct{}
 
-// living fetches a token and notes how long its server says that it lives.
+// living fetches a token and records its lifetime as stated by the server.
 func living(ctx context.Context, fetch func(context.Context) (string, error)) (knownToken, error) {
 	var life time.Duration
 	k := knownToken{got: time.Now()}
@@ -366,7 +364,7 @@ func living(ctx context.Context, fetch func(context.Context) (string, error)) (k
 	return k, nil
 }
 
-// noteLife notes for [living] what a token server says of a token's life, and reports whether the request was
+// noteLife records for [living] what a token server says of a token's lifetime, and reports whether the request was
 // for a token.
 //
 // SPEC (distribution, token authentication: expires_in, in seconds).

@@ -6,37 +6,37 @@ import (
 	"time"
 )
 
-// A window bounds the requests to a host that are in flight. It begins small, grows while answers come as
-// fast as they did, and falls where they slow down or the host wants fewer: more in flight than the host
-// answers at once only wait there, and may be counted against us. It is safe for concurrent use.
+// A window bounds the requests to a host that are in flight. It begins small, grows while answers stay as fast, and
+// shrinks if they slow down or the host wants fewer. More requests than the host answers at once would only wait
+// there, and might be counted against us. It is safe for concurrent use.
 type window struct {
-	free chan struct{} // places that a request may take
+	free chan struct{} // free places
 	most int
 
 	mu     sync.Mutex
-	limit  int           // places there are, taken or free; guarded by mu
-	owed   int           // of those that are taken, how many go when they come back; guarded by mu
-	enough int           // where growing goes on by single places; guarded by mu
+	limit  int           // places, taken or free; guarded by mu
+	owed   int           // taken places to drop when they are given back; guarded by mu
+	enough int           // limit from which it grows by single places; guarded by mu
 	n      int           // answers of this round; guarded by mu
 	fast   int           // of these, the answers that took about as long as best; guarded by mu
 	slow   int           // of these, the answers that took far longer; guarded by mu
-	took   time.Duration // all of these; guarded by mu
-	best   time.Duration // what an answer takes if the host is not busy; 0: not known yet; guarded by mu
-	rounds int           // since that was measured; guarded by mu
-	before int           // limit before it is measured again, which is being done; 0: it is not; guarded by mu
+	took   time.Duration // total time of these; guarded by mu
+	best   time.Duration // time of an answer if the host is not busy; 0: unknown; guarded by mu
+	rounds int           // since best was measured; guarded by mu
+	before int           // limit to restore after measuring best again; 0: not measuring; guarded by mu
 }
 
 const (
 	windowStart = 16 // places at the beginning
-	windowLeast = 8  // places that slow answers leave; throttling leaves one
-	// Answers that differ by less are as fast as each other: so long they may wait for a core of our own.
+	windowLeast = 8  // minimum after slow answers; after throttling it is 1
+	// Answers that differ by less count as equally fast: they may wait that long for one of our own cores.
 	windowJitter = 15 * time.Millisecond
-	// A host may be slower from some time on without being busy: after so many rounds it is asked with half
-	// the places how fast it is.
+	// A host may become slower without being busy. So after this many rounds its speed is measured again, with half
+	// the places.
 	windowRounds = 256
 )
 
-// newWindow returns a window of at most so many places.
+// newWindow returns a window of at most the given number of places.
 func newWindow(most int) *window {
 	w := &window{free: make(chan struct{}, most), most: most, enough: most}
 	w.resize(windowStart)
@@ -61,10 +61,10 @@ func (w *window) leave() {
 		w.owed--
 		return
 	}
-	w.free <- struct{}{} // there are never more than there is room for
+	w.free <- struct{}{} // there is always room
 }
 
-// answered records how long a successful request took. After as many as the limit, the limit is adapted.
+// answered records how long a successful request took. After as many answers as the limit, it adapts the limit.
 func (w *window) answered(took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -81,7 +81,7 @@ func (w *window) answered(took time.Duration) {
 	mean := w.took / time.Duration(w.n)
 	w.rounds++
 	switch {
-	case w.before > 0 && w.rounds > 3: // those of the first rounds had waited already
+	case w.before > 0 && w.rounds > 3: // answers of the first rounds had already waited
 		w.best, w.rounds = mean, 0
 		w.resize(w.before)
 		w.before = 0
@@ -101,8 +101,8 @@ func (w *window) answered(took time.Duration) {
 // begin begins a round. The caller holds mu.
 func (w *window) begin() { w.n, w.fast, w.slow, w.took = 0, 0, 0, 0 }
 
-// adapt decides by how many answers of the round were as fast as before. Where the host is busy, all of them
-// wait; where our own process is, some do, and fewer requests would leave it idle. The caller holds mu.
+// adapt adapts the limit to how many answers of the round were as fast as before. If the host is busy, all of them
+// wait; if our own process is, only some do, and fewer requests would leave the host idle. The caller holds mu.
 func (w *window) adapt() {
 	switch {
 	case w.slow > w.n*3/4:
@@ -126,7 +126,7 @@ func (w *window) throttled() {
 	w.resize(w.enough)
 }
 
-// resize changes how many places there are. The caller holds mu, unless nobody else has the window yet.
+// resize changes the number of places. The caller holds mu, unless nobody else has the window yet.
 func (w *window) resize(to int) {
 	to = min(max(to, 1), w.most)
 	for ; w.limit < to; w.limit++ {

@@ -6,7 +6,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// plainWorkflow is what the action is called by. References come as data, through with.
+// plainWorkflow calls the action. References come as data, through with.
 const plainWorkflow = `name: verify-images
 
 on:
@@ -42,7 +42,8 @@ jobs:
         trust_store: .github/notation/truststore
 `
 
-// workflow is what the action is called by, with the region of the service that a verification plugin asks.
+// workflow returns the workflow that calls the action, with the region of the service that a verification plugin
+// asks.
 func (t Trust) workflow() string {
 	const verify = "    - uses: notaryproject/notation-action/verify@v1\n"
 	for _, s := range t.Statements {
@@ -56,7 +57,7 @@ func (t Trust) workflow() string {
 	return plainWorkflow
 }
 
-// writeGitHubActions writes the files of notation-action, as they lie in a repository.
+// writeGitHubActions writes the files of notation-action, laid out as in a repository.
 func writeGitHubActions(t Trust, o *Output) error {
 	files, err := t.policyAndStore(o, ".github/notation/trustpolicy.json", ".github/notation/truststore/x509/")
 	if err != nil {

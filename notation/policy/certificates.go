@@ -14,32 +14,32 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// Given says where the certificates of keys are. What vouches for them is the user or notation's own
-// configuration, never the ledger: who can write to it could have his own signatures trusted.
+// Given says where the keys' certificates are. The user or notation's own configuration vouches for them, never the
+// ledger: anyone who can write to it could have their own signatures trusted.
 type Given struct {
 	Certificates []string              // KEY=FILE, or KEY=THUMBPRINT for the ledger's chain
-	Dedicated    []string              // names of keys whose authority issues to them alone
-	Keys         map[string]Configured // by name; with a ledger they may be missing
-	TSARoot      string                // file with the authority's root, for keys that are not configured
-	State        string                // the ledger that could be named; empty if none is known
+	Dedicated    []string              // names of keys whose authority issues only to them
+	Keys         map[string]Configured // by name; may be missing with a ledger
+	TSARoot      string                // file with the authority's root, for keys not in the configuration
+	State        string                // the ledger that the user could name; empty if unknown
 
 	Read func(path string) ([]*x509.Certificate, error)
 	Now  time.Time
 }
 
-// Configured is a key of the configuration.
+// Configured is a key in the configuration.
 type Configured struct {
 	CertFile string // file with its chain; empty if it has none of its own
 	TSARoot  string // file with the root of the authority that countersigns; empty if none does
 
-	// Identity is one that outlives the key's certificates, with its root and the key's plugin; the zero
-	// Identity: the key is known by its certificate.
+	// Identity is the key's identity, with its root and plugin, if it outlives its certificates. It is zero if the
+	// key is known by its certificate.
 	Identity notation.Identity
 	Root     *x509.Certificate
 	Plugin   string
 }
 
-// ReadTSA returns the root of the authority that countersigns, if one does.
+// ReadTSA returns the root of the authority that countersigns, if there is one.
 func (c Configured) ReadTSA(read func(path string) ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
 	if c.TSARoot == "" {
 		return nil, nil
@@ -47,8 +47,8 @@ func (c Configured) ReadTSA(read func(path string) ([]*x509.Certificate, error))
 	return read(c.TSARoot)
 }
 
-// Key returns the key of that name, known by its identity that outlives certificates. A signing profile
-// needs no time-stamping authority: its service says when it has signed.
+// Key returns the key with that name, known by its identity that outlives certificates. A signing profile needs no
+// time-stamping authority: its service says when it signed.
 func (c Configured) Key(name string, dedicated bool, tsa []*x509.Certificate) Key {
 	k := Key{Name: name, Chain: []*x509.Certificate{c.Root}, Identity: c.Identity, Plugin: c.Plugin, Dedicated: dedicated}
 	if !k.byProfile() {
@@ -57,10 +57,11 @@ func (c Configured) Key(name string, dedicated bool, tsa []*x509.Certificate) Ke
 	return k
 }
 
-// unshown begins what is told of each key at the stage enforce: from then on images that it did not sign are refused.
+// unshown begins a warning about each key at the stage enforce: from then on, images that it did not sign are
+// refused.
 const unshown = "without a ledger nothing shows that this key signed: "
 
-// Certificates finds the certificates of each key that signed. Its errors are about what was given.
+// Certificates finds the certificates of each key that signed. Its errors are about g.
 func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) {
 	names := m.keys()
 	given, err := g.byName(names)
@@ -119,8 +120,8 @@ func (m *Migrated) Certificates(g Given, stage Stage) (map[string][]Key, error) 
 	return all, nil
 }
 
-// checkIdentity returns an error unless the identity that the configuration gives a key is the ledger's, where
-// either outlives certificates. A ledger alone gives no identity.
+// checkIdentity returns an error unless a key's identity in the configuration is the ledger's, if either outlives
+// certificates. A ledger alone gives no identity.
 func (m *Migrated) checkIdentity(name string, configured notation.Identity, certificates bool) error {
 	shown := safetext.Safe(name, 128)
 	if configured.Renews() && certificates {
@@ -142,7 +143,7 @@ func (m *Migrated) checkIdentity(name string, configured notation.Identity, cert
 	return nil
 }
 
-// tellEarlier tells of images that were signed before a key had the identity that outlives certificates.
+// tellEarlier warns of images that were signed before a key had the identity that outlives certificates.
 func (m *Migrated) tellEarlier(name string) {
 	if m.recorded == nil {
 		return
@@ -163,7 +164,7 @@ func (m *Migrated) tellEarlier(name string) {
 	}
 }
 
-// renewing is a key whose identity outlives its certificates.
+// renewing returns a key whose identity outlives its certificates.
 func (m *Migrated) renewing(name string, c Configured, g Given) (Key, error) {
 	tsa, err := c.ReadTSA(g.Read)
 	if err != nil {
@@ -174,7 +175,7 @@ func (m *Migrated) renewing(name string, c Configured, g Given) (Key, error) {
 	return c.Key(name, slices.Contains(g.Dedicated, name), tsa), nil
 }
 
-// byName are the certificates that are given, by the key's name.
+// byName returns the given certificates by key name.
 func (g Given) byName(names []string) (map[string][]string, error) {
 	all := map[string][]string{}
 	for _, entry := range g.Certificates {
@@ -192,7 +193,7 @@ func (g Given) byName(names []string) (map[string][]string, error) {
 	return all, nil
 }
 
-// chains are the certificate chains of a key: as given, or of its file.
+// chains returns the certificate chains of a key: the given ones, or those in its file.
 func (m *Migrated) chains(name string, given []string, file string, g Given) ([][]*x509.Certificate, error) {
 	recorded := m.chainOf(name)
 	shown := safetext.Safe(name, 128)
@@ -230,14 +231,14 @@ func (m *Migrated) chains(name string, given []string, file string, g Given) ([]
 	if leaf := m.leafOf(name); leaf != "" && !holds(all, leaf) {
 		return nil, fmt.Errorf("key %s: the ledger's signatures are by the certificate with SHA-256 %s, which is not among those that are given\nhint: give that one instead; or too, if the key's certificate was renewed", shown, safetext.Safe(leaf, 80))
 	}
-	// In the order of time: that of the flags is to change nothing in what is written.
+	// Sort by time, so that the order of flags does not change the output.
 	slices.SortFunc(all, func(a, b []*x509.Certificate) int {
 		return cmp.Or(a[0].NotBefore.Compare(b[0].NotBefore), slices.CompareFunc(a, b, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) }))
 	})
 	return all, nil
 }
 
-// chain is the one that a value names: a file, or the thumbprint that the ledger's is to have.
+// chain returns the chain that a value names: a file, or the thumbprint that the ledger's chain must have.
 func (m *Migrated) chain(shown, value string, recorded []*x509.Certificate, g Given) ([]*x509.Certificate, error) {
 	if thumbprint, meant, err := notation.ParseThumbprint(value); meant {
 		if err != nil {
@@ -262,7 +263,7 @@ func (m *Migrated) chain(shown, value string, recorded []*x509.Certificate, g Gi
 	return chain, nil
 }
 
-// hintOfLedger says where a thumbprint finds its chain.
+// hintOfLedger says where to find the chain for a thumbprint.
 func (m *Migrated) hintOfLedger(file string) string {
 	if m.recorded != nil {
 		return "give the chain in a file"
@@ -270,8 +271,7 @@ func (m *Migrated) hintOfLedger(file string) string {
 	return "a thumbprint chooses the chain of a ledger: name that with --ledger " + safetext.Safe(cmp.Or(file, "FILE"), 300) + "; or give the chain in a file"
 }
 
-// tellAge tells when certificates end: at the stage enforce, all that they signed is refused
-// from then on.
+// tellAge warns when certificates end: at the stage enforce, everything they signed is refused from then on.
 func (m *Migrated) tellAge(name string, chain []*x509.Certificate, stamped bool, now time.Time) {
 	end := notation.SigningEnds(chain)
 	after := "signatures without a timestamp are refused after that"
@@ -289,8 +289,8 @@ func (m *Migrated) tellAge(name string, chain []*x509.Certificate, stamped bool,
 	}
 }
 
-// tellOthers tells of certificates that signed and are not given: what they signed is refused
-// where certificates are pinned, and where the subject was another.
+// tellOthers warns of certificates that signed but are not given: what they signed is refused if certificates are
+// pinned, or if their subject differs.
 func (m *Migrated) tellOthers(name string, chains [][]*x509.Certificate) {
 	for _, leaf := range slices.Sorted(maps.Keys(m.leaves[name])) {
 		if !holds(chains, leaf) {
@@ -300,9 +300,8 @@ func (m *Migrated) tellOthers(name string, chains [][]*x509.Certificate) {
 	}
 }
 
-// tellStrangers tells of certificates that are given and have signed nothing that the ledger
-// knows of. One that was renewed is given before it signs, so that it is not refused; but who
-// gives a wrong one has a stranger trusted.
+// tellStrangers warns of given certificates that signed nothing the ledger knows of. A renewed one is given before it
+// signs, so that it is not refused; but a wrong one makes a stranger trusted.
 func (m *Migrated) tellStrangers(name string, chains [][]*x509.Certificate) {
 	if m.recorded == nil {
 		return
@@ -316,7 +315,7 @@ func (m *Migrated) tellStrangers(name string, chains [][]*x509.Certificate) {
 	}
 }
 
-// holds reports whether one of the chains is that of a leaf.
+// holds reports whether one of the chains has that leaf.
 func holds(chains [][]*x509.Certificate, leaf string) bool {
 	return slices.ContainsFunc(chains, func(c []*x509.Certificate) bool { return Thumbprint(c[0]) == leaf })
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// check refuses what no consumer can be given.
+// check refuses what cannot be written for any consumer.
 func (t Trust) check() error {
 	if !isLabel(t.Name) || !isLabel(t.Namespace) {
 		return &Refusal{Reason: "the names of the policy and of the namespace are DNS labels: lower-case letters, digits and -, at most 63"}
@@ -34,8 +34,8 @@ func (t Trust) check() error {
 	return t.checkDedicated()
 }
 
-// checkDedicated refuses to believe that an authority issues to one key alone where another
-// key of the migration shows that it does not.
+// checkDedicated returns an error if an authority is said to issue only to one key, but another key of the migration
+// shows that it does not.
 func (t Trust) checkDedicated() error {
 	var keys []Key
 	for _, s := range t.Statements {
@@ -89,8 +89,7 @@ func (s Statement) check(seen map[string]bool) error {
 	return nil
 }
 
-// check refuses a chain whose parts do not belong together: the anchor would not be that of
-// the leaf.
+// check refuses a chain whose parts do not belong together: the anchor would not be the leaf's.
 func (k Key) check() error {
 	if len(k.Chain) == 0 {
 		return errors.New("it has no certificate")
@@ -111,10 +110,9 @@ func (k Key) check() error {
 
 var otherEnds = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageEmailProtection, x509.ExtKeyUsageTimeStamping, x509.ExtKeyUsageOCSPSigning}
 
-// signsCode reports whether notation takes signatures by a certificate: one that is for TLS or
-// time-stamping was given by mistake.
-// SPEC (Notary Project, certificate requirements): "The digitalSignature bit MUST be set";
-// of the extended usages, none of those for other ends.
+// signsCode reports whether notation accepts signatures by a certificate: one for TLS or time-stamping was given by
+// mistake. SPEC (Notary Project, certificate requirements): "The digitalSignature bit MUST be set"; of the extended
+// usages, none for other purposes.
 func signsCode(c *x509.Certificate) bool {
 	return c.KeyUsage&x509.KeyUsageDigitalSignature != 0 && !slices.ContainsFunc(c.ExtKeyUsage, func(u x509.ExtKeyUsage) bool {
 		return slices.Contains(otherEnds, u)

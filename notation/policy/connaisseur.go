@@ -8,9 +8,9 @@ import (
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 )
 
-// writeConnaisseur writes values for its chart: a validator of Notation signatures for each
-// statement, and, until Docker Content Trust is switched off, one of DCT's for each root key.
-// It trusts any subject under a certificate, so that the keys' own certificates are pinned.
+// writeConnaisseur writes values for its chart: a validator of Notation signatures for each statement, and, until
+// Docker Content Trust is switched off, one of DCT's for each root key. Connaisseur trusts any subject under a
+// certificate, so the keys' own certificates are pinned.
 func writeConnaisseur(t Trust, o *Output) error {
 	if err := t.auditable(o); err != nil {
 		return err
@@ -39,9 +39,9 @@ func writeConnaisseur(t Trust, o *Output) error {
 	return err
 }
 
-// auditable refuses the stage audit where Connaisseur would lose what it enforces today. It
-// audits in two ways: its level audit lets pass whatever anybody signed, its detection mode
-// lets pass everything. Both are less than DCT's rules, so that those stay at this stage.
+// auditable refuses the stage audit if Connaisseur would lose what it enforces today. It has two ways to audit: its
+// level audit accepts anybody's signature, and its detection mode accepts everything. Both are less than DCT's rules,
+// so those remain at this stage.
 func (t Trust) auditable(o *Output) error {
 	if t.Stage != Audit {
 		return nil
@@ -73,7 +73,7 @@ func (t Trust) connaisseurGuide(o *Output) guide {
 	}
 }
 
-// validator takes one certificate a trust root, and one time-stamping authority with it.
+// validator has one certificate per trust root, with one time-stamping authority.
 func (s Statement) validator() (object, error) {
 	var roots []object
 	for i, k := range s.Keys {
@@ -96,9 +96,9 @@ func (s Statement) validator() (object, error) {
 
 func (s Statement) validatorName() string { return "notation-" + s.Name }
 
-// usualRules are those of the chart. Connaisseur puts * before each pattern, which crosses
-// slashes: without the denials, images of any registry would pass that have an allowed name
-// within theirs, such as evil.example.com/registry.k8s.io/x.
+// usualRules returns the chart's rules. Connaisseur puts * before each pattern, which crosses slashes: without the
+// denials, images of any registry would pass if their name contains an allowed one, such as
+// evil.example.com/registry.k8s.io/x.
 func usualRules() []object {
 	return []object{
 		{"pattern": "*:*", "validator": "deny"},
@@ -109,7 +109,7 @@ func usualRules() []object {
 	}
 }
 
-// rulesOf are those for the images of a repository, by tag and by digest alone.
+// rulesOf returns the rules for the images of a repository, by tag and by digest alone.
 func rulesOf(repository, validator string, with object) []object {
 	var rules []object
 	for _, pattern := range []string{repository + ":*", repository + "@*"} {
@@ -122,7 +122,7 @@ func rulesOf(repository, validator string, with object) []object {
 	return rules
 }
 
-// connaisseurRules are the rules, and the validators of DCT that they need.
+// connaisseurRules returns the rules, and the DCT validators that they need.
 func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
 	rules = usualRules()
 	byDCT := map[string]string{}
@@ -148,7 +148,7 @@ func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
 			rules = append(rules, rulesOf(r, s.validatorName(), with)...)
 		}
 	}
-	for _, l := range t.Legacy { // what is not migrated yet
+	for _, l := range t.Legacy { // not migrated yet
 		for _, r := range l.Repositories {
 			if name, ok := byDCT[r]; ok {
 				rules = append(rules, rulesOf(r, name, nil)...)
@@ -162,7 +162,7 @@ func (t Trust) connaisseurRules(o *Output) (rules, legacy []object) {
 	return rules, legacy
 }
 
-// merged has one entry for each server and root key.
+// merged returns one entry for each server and root key.
 func merged(all []Legacy) []Legacy {
 	var out []Legacy
 	for _, l := range all {

@@ -10,29 +10,29 @@ import (
 type Consumer struct {
 	Name  string
 	About string
-	Asked bool // beta or deprecated: written only where it is named
-	// ClusterPolicy: it has an older kind of policy, which [Trust].ClusterPolicy asks for.
+	Asked bool // beta or deprecated: written only if named
+	// ClusterPolicy: it has an older kind of policy, written if [Trust].ClusterPolicy is set.
 	ClusterPolicy bool
 
 	subjects bool // it can tell the certificates of one authority apart
 	plugins  bool // it runs verification plugins
-	// pluginPlace says where it looks for them; empty: where notation keeps them.
+	// pluginPlace says where it looks for plugins; empty: notation's place.
 	pluginPlace string
-	timestamp   asking // whose signatures need a timestamp, once it is told of an authority
-	installed   bool   // it reads notation's own folder, where other files may be in the way
-	patches     string // how files for single statements begin; empty: there are none
-	optional    string // a file that some flags ask for; empty: there is none
+	timestamp   asking // whose signatures need a timestamp, if it is given an authority
+	installed   bool   // it reads notation's own folder, where other files may interfere
+	patches     string // prefix of files for single statements; empty: none
+	optional    string // a file that some flags require; empty: none
 
 	write func(Trust, *Output) error
 }
 
-// asking says whose signatures a consumer wants countersigned, if it is told of a time-stamping authority.
+// asking says whose signatures a consumer wants countersigned, if it is given a time-stamping authority.
 type asking int
 
 const (
 	ofNone  asking = iota
-	ofKeys         // those of the keys that have one
-	ofEvery        // those of all keys, if one has one
+	ofKeys         // those only of keys that have an authority
+	ofEvery        // of all keys, if one has an authority
 )
 
 // The consumers.
@@ -46,13 +46,13 @@ var (
 	GitHubActions = Consumer{Name: "github-actions", About: "notation-action: workflow, trust policy and trust store", subjects: true, plugins: true, write: writeGitHubActions}
 )
 
-// Consumers are all, in the order in which they are shown.
+// Consumers returns all consumers, in the order in which they are shown.
 func Consumers() []Consumer {
 	return []Consumer{Notation, Flux, Ratify, RatifyV2, Kyverno, Connaisseur, GitHubActions}
 }
 
-// Write returns what the consumer is given, or a [*Refusal]: of the value, which no consumer could be given, or
-// of what this one cannot express, with its name.
+// Write returns the consumer's output, or a [*Refusal]. The Refusal is about t, if it cannot be written for any
+// consumer, or about what this consumer cannot express, with its name.
 func (c Consumer) Write(t Trust) (*Output, error) {
 	if err := t.check(); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (c Consumer) Write(t Trust) (*Output, error) {
 }
 
 // wantsTimestamp reports whether the consumer refuses a key's signatures that have no timestamp; some says that
-// one of the keys beside it has a time-stamping authority.
+// another key beside it has a time-stamping authority.
 func (c Consumer) wantsTimestamp(t Trust, k Key, some bool) bool {
 	switch c.timestamp {
 	case ofKeys:
@@ -84,7 +84,7 @@ func (c Consumer) wantsTimestamp(t Trust, k Key, some bool) bool {
 	return false
 }
 
-// opened tells of the authorities of which a consumer takes every certificate.
+// opened warns of the authorities whose every certificate the consumer accepts.
 func (t Trust) opened(c Consumer) []string {
 	told := map[string]bool{}
 	var all []string

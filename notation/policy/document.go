@@ -14,8 +14,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// level is the level of verification of a stage. Audit is notation's own: it refuses only what
-// was altered, and logs the rest. (Its level permissive would enforce whose signature it is.)
+// level returns a stage's verification level. Audit is notation's own: it refuses only altered signatures, and logs
+// the rest. (Its level permissive would enforce whose signature it is.)
 func (t Trust) level() string {
 	if t.Stage == Enforce {
 		return trustpolicy.LevelStrict.Name
@@ -23,8 +23,8 @@ func (t Trust) level() string {
 	return trustpolicy.LevelAudit.Name
 }
 
-// document is the trust policy of some statements. scopes gives a repository the names under
-// which the consumer asks for it.
+// document returns the trust policy for some statements. scopes returns the names under which the consumer looks up a
+// repository.
 func (t Trust) document(level string, statements []Statement, scopes func(string) []string) (*trustpolicy.Document, error) {
 	doc := &trustpolicy.Document{Version: "1.0"}
 	for _, s := range statements {
@@ -43,10 +43,10 @@ func (t Trust) document(level string, statements []Statement, scopes func(string
 			p.TrustStores = append(p.TrustStores, string(store.kind)+":"+s.Name)
 		}
 		if len(s.tsa()) > 0 {
-			// Else every signature without a timestamp would fail, those of before as well.
+			// Otherwise every signature without a timestamp would fail, including earlier ones.
 			p.SignatureVerification.VerifyTimestamp = trustpolicy.OptionAfterCertExpiry
 			if !slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.renews() }) {
-				p.SignatureVerification.VerifyTimestamp = trustpolicy.OptionAlways // as each signature by a subject has one
+				p.SignatureVerification.VerifyTimestamp = trustpolicy.OptionAlways // since each signature by a subject has one
 			}
 		}
 		doc.TrustPolicies = append(doc.TrustPolicies, p)
@@ -57,10 +57,10 @@ func (t Trust) document(level string, statements []Statement, scopes func(string
 	return doc, nil
 }
 
-// exactly is for consumers that ask for a repository under the name that it has.
+// exactly is for consumers that look up a repository under its own name.
 func exactly(repository string) []string { return []string{repository} }
 
-// checkAnchors refuses what notation's trust store would not take.
+// checkAnchors refuses what notation's trust store would not accept.
 func (s Statement) checkAnchors() error {
 	for _, k := range s.Keys {
 		if a := k.Anchor(); !a.IsCA && a.CheckSignature(a.SignatureAlgorithm, a.RawTBSCertificate, a.Signature) != nil {
@@ -71,7 +71,7 @@ func (s Statement) checkAnchors() error {
 	return nil
 }
 
-// documentJSON is a trust policy for people to read as well.
+// documentJSON formats a trust policy so that people can read it too.
 func documentJSON(doc *trustpolicy.Document) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -83,13 +83,13 @@ func documentJSON(doc *trustpolicy.Document) ([]byte, error) {
 	return safetext.JSON(b.Bytes()), nil
 }
 
-// store is one type of the trust stores of a statement.
+// store is one type of a statement's trust stores.
 type store struct {
 	kind  truststore.Type
 	certs []*x509.Certificate
 }
 
-// stores are those that have a certificate.
+// stores returns the stores that have a certificate.
 func (s Statement) stores() []store {
 	all := []store{
 		{truststore.TypeCA, s.anchorsIn(truststore.TypeCA)},
@@ -99,7 +99,7 @@ func (s Statement) stores() []store {
 	return slices.DeleteFunc(all, func(one store) bool { return len(one.certs) == 0 })
 }
 
-// storeFiles are the files of a trust store, a certificate in each, below a folder.
+// storeFiles returns the files of a trust store below a folder, with one certificate in each.
 func (s Statement) storeFiles(folder string) []File {
 	var files []File
 	for _, one := range s.stores() {
@@ -114,5 +114,5 @@ func pemOf(c *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 }
 
-// subject shows whose certificate it is.
+// subject says whose certificate it is.
 func subject(c *x509.Certificate) string { return safetext.Safe(c.Subject.String(), 200) }

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// fluxSignatures is how many signatures of an image Flux looks at.
+// fluxSignatures is how many signatures of an image Flux checks.
 const fluxSignatures = 3
 
-// writeFlux writes a Secret for each statement, since Flux asks each of its certificates for
-// everything, and for each a patch of the OCIRepositories and HelmCharts that it is for.
+// writeFlux writes a Secret for each statement, since Flux uses each of a Secret's certificates for everything. For
+// each Secret it writes a patch of the OCIRepositories and HelmCharts that it is for.
 func writeFlux(t Trust, o *Output) error {
 	o.Lost = lost(
 		lostTag("pin what is deployed: spec.ref.digest of the OCIRepository"),
@@ -67,8 +67,8 @@ func (t Trust) fluxGuide(o *Output, secrets []object) guide {
 	return g
 }
 
-// fluxSecret is the trust policy and the certificates of one statement. Flux ignores the type
-// and name of a store: each certificate in the Secret answers for each.
+// fluxSecret has the trust policy and the certificates of one statement. Flux ignores the type and name of a store:
+// each certificate in the Secret counts for every store.
 func (t Trust) fluxSecret(o *Output, s Statement) (object, error) {
 	doc, err := t.document(t.level(), []Statement{s}, dockerNames)
 	if err != nil {
@@ -103,7 +103,7 @@ func (t Trust) fluxSecret(o *Output, s Statement) (object, error) {
 	}, nil
 }
 
-// contentHash tells apart what Secrets hold.
+// contentHash distinguishes contents of Secrets.
 func contentHash(data object) string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(data)) {
@@ -122,8 +122,7 @@ func (t Trust) fluxPatch(o *Output, s Statement, secret string) (File, error) {
 	return File{o.Consumer.patches + s.Name + ".yaml", raw}, err
 }
 
-// dockerNames are the names under which Flux may ask for a repository: docker.io is
-// index.docker.io for it.
+// dockerNames returns the names under which Flux may look up a repository: it calls docker.io index.docker.io.
 func dockerNames(repository string) []string {
 	path, ok := onHub(repository)
 	if !ok {

@@ -30,7 +30,7 @@ func (f Folder) place(file File) string {
 	return filepath.Join(f.Dir, filepath.FromSlash(file.Name))
 }
 
-// Write writes the files, over those that are there. [Folder.Check] comes first.
+// Write writes the files over existing ones. Call [Folder.Check] first.
 func (f Folder) Write() error {
 	for _, one := range f.Output.Files {
 		file := f.place(one)
@@ -39,7 +39,7 @@ func (f Folder) Write() error {
 		}
 		perm := fs.FileMode(0o644)
 		if filepath.Base(file) == trustPolicy {
-			perm = 0o600 // notation warns of others
+			perm = 0o600 // notation warns of other modes
 		}
 		if err := durable.WriteFile(file, one.Content, perm); err != nil {
 			return err
@@ -48,9 +48,9 @@ func (f Folder) Write() error {
 	return nil
 }
 
-// Check refuses to write where something is in the way: other files, unless they are to be
-// replaced; and, always, what would make the new files mean something else. base is the
-// directory that was named; nothing is written outside of it.
+// Check refuses to write if something is in the way: other files, unless they are to be replaced, and always anything
+// that would change the meaning of the new files. base is the directory that the user named; nothing is written
+// outside it.
 func (f Folder) Check(base string, force bool) error {
 	ours, stores := map[string]bool{}, map[string]bool{}
 	for _, one := range f.Output.Files {
@@ -85,7 +85,7 @@ func (f Folder) Check(base string, force bool) error {
 	return nil
 }
 
-// replaceable returns why a file cannot be written; nil if it does not exist or has the same content.
+// replaceable returns why a file cannot be written, or nil if it does not exist or has the same content.
 func replaceable(file string, content []byte, force bool) error {
 	info, err := os.Lstat(file)
 	switch {
@@ -101,8 +101,8 @@ func replaceable(file string, content []byte, force bool) error {
 	return &Refusal{Reason: file + " exists and has other content", Hint: "look at it first; --force replaces it"}
 }
 
-// inside makes sure that a folder is in the directory that was named, or can be made there: a
-// link could lead the files elsewhere. The directory itself may be one.
+// inside makes sure that a folder is in the named directory, or can be created there: a link could lead the files
+// elsewhere. The directory itself may be a link.
 func inside(base, folder string) error {
 	below, err := filepath.Rel(base, folder)
 	if err != nil {
@@ -112,7 +112,7 @@ func inside(base, folder string) error {
 	for _, name := range append([]string{"."}, strings.Split(below, string(filepath.Separator))...) {
 		at = filepath.Join(at, name)
 		if !exists(at) {
-			return nil // it is made, with what is below
+			return nil // it is created, with everything below it
 		}
 		info, err := os.Stat(at)
 		if err != nil {
@@ -135,7 +135,7 @@ func inside(base, folder string) error {
 	return nil
 }
 
-// hasContent reports whether a file, which is a regular one, is already what it would be.
+// hasContent reports whether a regular file already has this content.
 func hasContent(file string, content []byte) bool {
 	old, err := os.ReadFile(file)
 	return err == nil && bytes.Equal(old, content)
@@ -146,8 +146,8 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Stale returns the files and trust stores that a policy of this name has written there before,
-// with more repositories, keys or flags, and not now: they are still what somebody applies.
+// Stale returns the files and trust stores that an earlier policy of this name wrote there, with more repositories,
+// keys or flags, and this one does not: somebody may still apply them.
 func (f Folder) Stale(name string) []string {
 	ours, folders := map[string]bool{}, map[string]bool{f.Dir: true}
 	for _, one := range f.Output.Files {
@@ -185,8 +185,8 @@ func (f Folder) writes(store bool, file, name string) bool {
 	return c.optional != "" && file == c.optional
 }
 
-// InTheWay warns of files in notation's own folder that change what these files mean once they are copied there.
-// installed gives the place of a file of that folder.
+// InTheWay warns of files in notation's own folder that would change the meaning of these files once they are copied
+// there. installed returns the path of a file in that folder.
 func (f Folder) InTheWay(installed func(...string) (string, error)) (warnings []Warning) {
 	if !f.Output.Consumer.installed {
 		return nil
@@ -208,7 +208,7 @@ func (f Folder) InTheWay(installed func(...string) (string, error)) (warnings []
 		if err != nil {
 			continue
 		}
-		entries, _ := os.ReadDir(folder) // mostly there is none
+		entries, _ := os.ReadDir(folder) // usually there is none
 		for _, e := range entries {
 			if !ours[store+"/"+e.Name()] {
 				warnings = append(warnings, Warning{"notation's own trust store of the same name has another certificate, which would be trusted as well: remove it before the files are copied", filepath.Join(folder, e.Name())})

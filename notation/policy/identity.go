@@ -18,7 +18,7 @@ const anyone = "*"
 
 const hintOwnSubject = "have the certificate issued with a CN of its own; or, if its authority issues certificates to this key alone, say so with --dedicated-ca"
 
-// identities are those of a statement that its trust store and no other key go with.
+// identities returns a statement's identities. No other key may match them under the statement's trust store.
 func (t Trust) identities(s Statement) ([]string, error) {
 	ids, err := s.identities()
 	if err == nil {
@@ -30,8 +30,8 @@ func (t Trust) identities(s Statement) ([]string, error) {
 	return ids, err
 }
 
-// identities are the statement's, as a trust policy has them: the subjects of the leaves. An
-// identity matches every subject that has all its parts.
+// identities returns the statement's identities as in a trust policy: the subjects of the leaves. An identity matches
+// every subject that has all its parts.
 func (s Statement) identities() ([]string, error) {
 	var all []string
 	var first error
@@ -46,14 +46,14 @@ func (s Statement) identities() ([]string, error) {
 	}
 	alone := !slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.alone() })
 	if first != nil {
-		// The stores then hold nothing but these keys' own certificates, or authorities of
-		// their own, so that naming nobody names nobody else.
+		// The stores then contain only these keys' own certificates, or authorities of their own, so naming nobody
+		// admits nobody else.
 		if !alone {
 			return nil, first
 		}
 		return []string{anyone}, nil
 	}
-	// An authority issues to others as well, and without a CN a subject is that of them all.
+	// An authority issues to others as well, and a subject without a CN would match them all.
 	if i := slices.IndexFunc(s.Keys, func(k Key) bool { return !k.hasName() }); i >= 0 && !alone {
 		return nil, &Refusal{Reason: fmt.Sprintf("key %s: the subject of its certificate, %s, has no CN: whatever the authority issues with these parts would pass as well",
 			s.Keys[i].shown(), s.Keys[i].subject()), Hint: hintOwnSubject}
@@ -66,8 +66,8 @@ func (s Statement) identities() ([]string, error) {
 	return all, nil
 }
 
-// identity is the subject of the leaf. Notation wants C, ST and O in it, each attribute once,
-// and reads no others than those with a name.
+// identity returns the subject of the leaf. Notation requires C, ST and O in it, each attribute once, and reads only
+// named attributes.
 func (k Key) identity() (string, error) {
 	id := k.trustedIdentity()
 	err := (Statement{}).tryIdentities([]string{id})
@@ -89,15 +89,15 @@ func (k Key) identity() (string, error) {
 	return id, nil
 }
 
-// attribute is a kind of part of a subject.
+// attribute is one kind of attribute in a subject.
 type attribute struct {
 	name string
-	hint string // what helps where notation-go cannot read it; empty: it can
+	hint string // what helps if notation-go cannot read it; empty if it can
 }
 
 const hintEV = "an EV certificate's subject cannot be named: have an OV certificate for code signing issued"
 
-// attributes by the dotted identifiers that certificates have.
+// attributes by their object identifiers in certificates.
 var attributes = map[string]attribute{
 	"2.5.4.3": {"CN", ""}, "2.5.4.5": {"SERIALNUMBER", ""}, "2.5.4.6": {"C", ""}, "2.5.4.7": {"L", ""}, "2.5.4.8": {"ST", ""},
 	"2.5.4.9": {"STREET", ""}, "2.5.4.10": {"O", ""}, "2.5.4.11": {"OU", ""}, "2.5.4.17": {"POSTALCODE", ""},
@@ -111,11 +111,11 @@ var attributes = map[string]attribute{
 	"2.5.4.97":                   {"organizationIdentifier", hintEV},
 }
 
-// unnameable says which attribute of a subject keeps a trust policy from naming it, and what
-// helps. Both are empty where it is something else.
+// unnameable says which attribute of a subject prevents a trust policy from naming it, and what helps. Both are empty
+// if the cause is something else.
 //
-// SPEC (Notary Project, trust-store-trust-policy, trusted identities): C, ST and O, no attribute
-// twice; notation-go reads none in a form with "=#", which all but the usual ones have.
+// SPEC (Notary Project, trust-store-trust-policy, trusted identities): C, ST and O, no attribute twice; notation-go
+// reads none in the form with "=#", which all unusual ones have.
 func unnameable(c *x509.Certificate) (why, hint string) {
 	count := map[string]int{}
 	for _, part := range c.Subject.Names {
@@ -142,17 +142,16 @@ func unnameable(c *x509.Certificate) (why, hint string) {
 	return "", ""
 }
 
-// Check returns the [*Refusal] with which [Notation] would refuse to write a trust policy: what
-// the keys sign could then be trusted by no consumer that names subjects. It is asked before
-// anything is signed.
+// Check returns the [*Refusal] with which [Notation] would refuse to write a trust policy: no consumer that names
+// subjects could then trust what the keys sign. Call it before anything is signed.
 func Check(t Trust) error {
 	t.Name, t.Namespace, t.Stage = "dct2notation", "default", Enforce
 	_, err := Notation.Write(t)
 	return err
 }
 
-// checkStrangers refuses a statement under which a key would pass that signs other
-// repositories only: one that the trust policy cannot tell from those of the statement.
+// checkStrangers refuses a statement that would accept a key that only signs other repositories, because the trust
+// policy cannot distinguish it from the statement's keys.
 func (t Trust) checkStrangers(s Statement, ids []string) error {
 	anchors := s.anchors()
 	for _, k := range t.strangers(s) {
@@ -166,7 +165,7 @@ func (t Trust) checkStrangers(s Statement, ids []string) error {
 	return nil
 }
 
-// strangers are the keys of other statements, each once.
+// strangers returns the keys of other statements, each once.
 func (t Trust) strangers(s Statement) []Key {
 	seen := map[string]bool{}
 	for _, k := range s.Keys {
@@ -184,8 +183,8 @@ func (t Trust) strangers(s Statement) []Key {
 	return all
 }
 
-// overlap reports whether the subject of one key is a part of the other's, or the same, or so the ARN of
-// its signing profile. What no trust policy could name matches nothing.
+// overlap reports whether one key's subject, or the ARN of its signing profile, equals or is part of the other's.
+// What no trust policy could name matches nothing.
 func overlap(a, b Key) bool {
 	first, second := a.trustedIdentity(), b.trustedIdentity()
 	if a.byProfile() || b.byProfile() {
@@ -193,14 +192,14 @@ func overlap(a, b Key) bool {
 	}
 	if !a.renews() && !b.renews() {
 		if cn, other := a.Leaf().Subject.CommonName, b.Leaf().Subject.CommonName; cn != "" && other != "" && cn != other {
-			return false // as for nearly all: hundreds of keys are compared with one another
+			return false // usual case: hundreds of keys are compared with each other
 		}
 	}
 	s := Statement{}
 	return s.tryIdentities([]string{first}) == nil && s.tryIdentities([]string{second}) == nil && s.tryIdentities([]string{first, second}) != nil
 }
 
-// trustedIdentity is whom a trust policy is to trust for the key.
+// trustedIdentity returns the key's entry in a trust policy's trusted identities.
 func (k Key) trustedIdentity() string {
 	if k.renews() {
 		return k.Identity.Trusted()
@@ -208,7 +207,7 @@ func (k Key) trustedIdentity() string {
 	return "x509.subject: " + k.Leaf().Subject.String()
 }
 
-// subject shows whose the key's certificates are.
+// subject says whose certificates the key has.
 func (k Key) subject() string {
 	if k.renews() {
 		return safetext.Safe(strings.TrimPrefix(k.Identity.Trusted(), "x509.subject: "), 200)
@@ -219,7 +218,7 @@ func (k Key) subject() string {
 // subjectHasCN matches a subject as package notation writes it: a comma in a value has a backslash before it.
 var subjectHasCN = regexp.MustCompile(`(:|[^\\],) CN=`)
 
-// hasName reports whether the key is named by more than what many of an authority's certificates have.
+// hasName reports whether the key is named by more than what many of an authority's certificates share.
 func (k Key) hasName() bool {
 	if k.renews() {
 		return k.byProfile() || subjectHasCN.MatchString(k.Identity.Trusted())
@@ -227,7 +226,7 @@ func (k Key) hasName() bool {
 	return k.Leaf().Subject.CommonName != ""
 }
 
-// tryIdentities asks notation-go whether it would take them.
+// tryIdentities checks whether notation-go would accept the identities.
 func (s Statement) tryIdentities(ids []string) error {
 	doc := trustpolicy.Document{Version: "1.0", TrustPolicies: []trustpolicy.TrustPolicy{{
 		Name: "try", RegistryScopes: []string{anyone}, TrustStores: []string{"ca:try"}, TrustedIdentities: ids,

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// writeKyverno writes an ImageValidatingPolicy, or a ClusterPolicy where that is asked for. Kyverno trusts any subject under a certificate, so that the keys' own
-// certificates are what it is given.
+// writeKyverno writes an ImageValidatingPolicy, or a ClusterPolicy if requested. Kyverno trusts any subject under a
+// certificate, so it gets the keys' own certificates.
 func writeKyverno(t Trust, o *Output) error {
 	o.Lost = lost(lostTag("the tag is replaced by its digest when a Pod is admitted (stage enforce), so that what was verified is what runs; which digest it is, the registry says"))
 	if t.pins() {
@@ -66,40 +66,38 @@ func (t Trust) kyvernoGuide(o *Output, policy object) guide {
 	return g
 }
 
-// trusted is the certificate that stands for a key where there are no identities: its own,
-// or its authority's if that issues to no other.
+// trusted returns the certificate that stands for a key without identities: its own, or its authority's if that
+// issues to no other key.
 func (k Key) trusted() []byte {
-	if k.Dedicated { // as each key is whose certificates change: see canTell
+	if k.Dedicated { // true of every key whose certificates change: see canTell
 		return pemOf(k.Anchor())
 	}
 	return pemOf(k.Leaf())
 }
 
-// pins reports whether a certificate is pinned that others could be issued beside.
+// pins reports whether a certificate is pinned although its authority could issue others.
 func (t Trust) pins() bool {
 	return slices.ContainsFunc(t.Statements, func(s Statement) bool {
 		return slices.ContainsFunc(s.Keys, func(k Key) bool { return !k.Dedicated })
 	})
 }
 
-// kyvernoHangs is true of 1.19.1: kyverno/sdk, extensions/imagedataloader, keeps a lock in
-// imageContext.Get. kyverno/kyverno issue 15403 is the same in an older place. The test of
-// make e2e-policy fails when it is no longer so.
+// kyvernoHangs is true of 1.19.1: kyverno/sdk, extensions/imagedataloader, keeps a lock in imageContext.Get.
+// kyverno/kyverno issue 15403 is the same in an older place. The test of make e2e-policy fails once this is fixed.
 const kyvernoHangs = "Kyverno 1.19.1 does not come to an end with a Pod that names one image twice (as that of an init container too) and then another, if this policy is about both; the stage enforce denies such Pods after 30 seconds (failed calling webhook), the stage audit admits them after 10. Where you have them, --cluster-policy judges them"
 
-// kyvernoImages are those of the Pod that matched.
+// kyvernoImages are the images of the matched Pod.
 const kyvernoImages = "(images.?containers.orValue([]) + images.?initContainers.orValue([]) + images.?ephemeralContainers.orValue([]) + images.?volumes.orValue([]))"
 
-// kyvernoVolumes are the images of volumes, which Kyverno does not look for by itself.
+// kyvernoVolumes are the images of volumes, which Kyverno does not find itself.
 const kyvernoVolumes = "(object != null ? object : oldObject).spec.?volumes.orValue([]).filter(v, has(v.image) && has(v.image.reference)).map(v, v.image.reference)"
 
-// imageValidatingPolicy is one for all statements: with a Pod that has images of two policies,
-// Kyverno's command does not come to an end, nor did its controller (kyverno/policies issue
-// 1526). Which attestors an image needs is then for its name to say; what matches no list is
-// refused, since it is required that all images of the policy are verified.
+// imageValidatingPolicy returns one policy for all statements: with a Pod that has images of two policies, Kyverno's
+// command does not terminate, nor did its controller (kyverno/policies issue 1526). So an image's name decides which
+// attestors it needs. What matches no list is refused, since all images of the policy must be verified.
 func (t Trust) imageValidatingPolicy() object {
 	var attestors, references, variables, validations []object
-	known := map[string]string{} // attestors by what they trust
+	known := map[string]string{} // attestors by their trusted certificates
 	for n, s := range t.Statements {
 		var names []string
 		for _, k := range s.Keys {
@@ -130,7 +128,7 @@ func (t Trust) imageValidatingPolicy() object {
 		})
 	}
 	enforced := t.Stage == Enforce
-	action, failure, wait := "Audit", "Ignore", 10 // nothing is refused, nor where there is no verdict
+	action, failure, wait := "Audit", "Ignore", 10 // nothing is refused, even without a verdict
 	if enforced {
 		action, failure, wait = "Deny", "Fail", 30
 	}
@@ -153,18 +151,17 @@ func (t Trust) imageValidatingPolicy() object {
 	return object{"apiVersion": "policies.kyverno.io/v1", "kind": "ImageValidatingPolicy", "metadata": object{"name": t.Name}, "spec": spec}
 }
 
-// ofList tells, in CEL, whether the image that a variable names is of a repository of a list.
-// Hosts are compared without regard to case, and 443 is the port that they have anyway: else
-// the same image would pass unseen under another name.
+// ofList returns a CEL expression that reports whether the image in a variable belongs to a repository of a list. It
+// compares hosts case-insensitively, and with or without the default port 443: otherwise the same image would pass
+// unseen under another name.
 func ofList(list, image string) string {
 	return fmt.Sprintf(`[%s.lowerAscii().replace(":443/", "/")].exists(i, %s.exists(r, i == r || i.startsWith(r + ":") || i.startsWith(r + "@")))`, image, list)
 }
 
-// maxList is how long a list may be: CEL takes no expression of more than 100,000 characters.
+// maxList bounds the length of a list: CEL accepts no expression of more than 100,000 characters.
 const maxList = 50_000
 
-// kyvernoLists are lists, in CEL, of all forms of repositories. These need no escaping: see
-// isRepository.
+// kyvernoLists returns CEL lists of all forms of repositories. They need no escaping: see isRepository.
 func kyvernoLists(repositories []string) []string {
 	var lists []string
 	var list strings.Builder
@@ -183,7 +180,7 @@ func kyvernoLists(repositories []string) []string {
 	return append(lists, "["+list.String()+"]")
 }
 
-// notary is what Kyverno trusts for a key.
+// notary returns what Kyverno trusts for a key.
 func (k Key) notary() object {
 	notary := object{"certs": object{"value": string(k.trusted())}}
 	if len(k.TSA) > 0 {
@@ -196,8 +193,8 @@ func (k Key) notary() object {
 	return notary
 }
 
-// clusterPolicy is one for all statements, too: of a Pod with images of two policies, each
-// takes those of the other for unverified.
+// clusterPolicy returns one policy for all statements, too: for a Pod with images of two policies, each treats the
+// other's as unverified.
 func (t Trust) clusterPolicy() object {
 	enforced := t.Stage == Enforce
 	action, failure, wait := "Audit", "Ignore", 10
@@ -238,7 +235,7 @@ func (t Trust) clusterPolicy() object {
 	}
 }
 
-// written are the forms in which a Pod may name a repository: Docker Hub's go by several.
+// written returns the forms in which a Pod may name a repository: Docker Hub's have several.
 func written(repository string) []string {
 	path, ok := onHub(repository)
 	if !ok {

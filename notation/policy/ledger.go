@@ -13,30 +13,30 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// A Ledger is what a policy is written from of a ledger. That it is not forged is not known: it can leave
-// repositories out, or add some, and has no say about whose signatures are good.
+// A Ledger is what a policy needs of a ledger. It may be forged: it can omit or add repositories, but has no say
+// about whose signatures are good.
 type Ledger struct {
-	Recorded   func(key string) []Recorded // by the name of a key; nil if no run was bound to the ledger
-	Signatures iter.Seq2[Signature, error] // all that were ever made
-	Images     iter.Seq2[Image, error]     // those of the selected repositories
+	Recorded   func(key string) []Recorded // by the name of a key; nil if the ledger is not bound
+	Signatures iter.Seq2[Signature, error] // all ever made
+	Images     iter.Seq2[Image, error]     // of the selected repositories
 }
 
-// Recorded is what a ledger has of a key: two of one name if the key was moved.
+// Recorded is what a ledger records about a key. A moved key has two of the same name.
 type Recorded struct {
 	Identity string   // as package notation writes it
-	Earlier  []string // identities that it had before
+	Earlier  []string // earlier identities
 	Chain    [][]byte // DER, leaf first
 	TSA      string   // URL
 }
 
-// A Signature is one that a key made.
+// A Signature is a signature made by a key.
 type Signature struct {
 	Key    string
 	Digest string
 	Leaf   string // thumbprint of the certificate
 }
 
-// An Image is one in a repository, and what became of it.
+// An Image is an image in a repository, with its state.
 type Image struct {
 	Place     string
 	GUN       string
@@ -51,13 +51,13 @@ type ImageState string
 // The states of images.
 const (
 	Signed     ImageState = "signed"
-	Unsigned   ImageState = "unsigned"   // and there is a reason not to sign it
-	Unfinished ImageState = "unfinished" // a run has begun with it
+	Unsigned   ImageState = "unsigned"   // for a reason
+	Unfinished ImageState = "unfinished" // begun by a run
 	Undone     ImageState = "undone"     // its signature was deleted
-	Gone       ImageState = "gone"       // from the registry: nobody can run it
+	Gone       ImageState = "gone"       // gone from the registry: nobody can run it
 )
 
-// ReadLedger takes in what runs have signed, and tells of what they have not.
+// ReadLedger collects what runs have signed, and warns about what they have not.
 func (m *Migrated) ReadLedger(l Ledger) error {
 	m.recorded, m.images = l.Recorded, map[string]map[string]int{}
 	if err := m.readSignatures(l.Signatures); err != nil {
@@ -66,7 +66,7 @@ func (m *Migrated) ReadLedger(l Ledger) error {
 	return m.readImages(l.Images)
 }
 
-// readSignatures finds the signatures by other certificates than the last of their key.
+// readSignatures finds the signatures made with other certificates than their key's last one.
 func (m *Migrated) readSignatures(all iter.Seq2[Signature, error]) error {
 	m.odd, m.leaves, m.signer = map[string]string{}, map[string]map[string]int{}, map[string]map[string]bool{}
 	last := map[string]string{}
@@ -87,7 +87,7 @@ func (m *Migrated) readSignatures(all iter.Seq2[Signature, error]) error {
 }
 
 func (m *Migrated) readImages(all iter.Seq2[Image, error]) error {
-	left, places := map[string]map[ImageState]int{}, map[string]int{} // images that are not signed: by place and state, and those that count
+	left, places := map[string]map[ImageState]int{}, map[string]int{} // unsigned images: by place and state, and those that count
 	for i, err := range all {
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ func (m *Migrated) readImages(all iter.Seq2[Image, error]) error {
 	return nil
 }
 
-// tellUnsigned tells of the images of a repository that are not signed, n in all.
+// tellUnsigned warns about the unsigned images of a repository, n in all.
 func (m *Migrated) tellUnsigned(place string, n int, left map[ImageState]int) {
 	shown := safetext.Safe(place, 256)
 	if m.signed[place] == nil {
@@ -135,7 +135,7 @@ func (m *Migrated) tellUnsigned(place string, n int, left map[ImageState]int) {
 	m.Notes = append(m.Notes, fmt.Sprintf("%s: %d of its images had no signature when this was written, and are refused: dct2notation plan shows which.", shown, n))
 }
 
-// count counts a signature by its place, and by the certificate that made it.
+// count counts a signature by its place and its certificate.
 func (m *Migrated) count(i Image) {
 	if m.images[i.Place] == nil {
 		m.images[i.Place] = map[string]int{}
@@ -151,7 +151,8 @@ func (m *Migrated) count(i Image) {
 	m.leaves[i.Key][leaf]++
 }
 
-// recordedOf is something that the ledger has of the key of a name. Of two keys with different values it says nothing.
+// recordedOf returns a value that the ledger records for the key with that name. If two keys have different values it
+// returns nothing.
 func (m *Migrated) recordedOf(name string, of func(Recorded) string) (found string) {
 	if m.recorded == nil {
 		return ""
@@ -166,7 +167,7 @@ func (m *Migrated) recordedOf(name string, of func(Recorded) string) (found stri
 	return found
 }
 
-// chainOf is what the ledger says of a key's certificate, which vouches for nothing.
+// chainOf returns a key's certificate chain from the ledger, which vouches for nothing.
 func (m *Migrated) chainOf(name string) []*x509.Certificate {
 	der := m.recordedOf(name, func(r Recorded) string { return string(bytes.Join(r.Chain, nil)) })
 	chain, err := x509.ParseCertificates([]byte(der))
@@ -176,30 +177,29 @@ func (m *Migrated) chainOf(name string) []*x509.Certificate {
 	return chain
 }
 
-// leafOf is the certificate that the ledger says signs with a key, by its thumbprint.
+// leafOf returns the thumbprint of a key's signing certificate according to the ledger.
 func (m *Migrated) leafOf(name string) string {
 	i, err := notation.ParseIdentity(m.recordedOf(name, func(r Recorded) string { return r.Identity }))
 	if err != nil {
-		return "" // not recorded, or of no single certificate
+		return "" // not recorded, or not a single certificate
 	}
 	return i.Leaf()
 }
 
-// authorityOf is the time-stamping authority that the ledger has of a key.
+// authorityOf returns a key's time-stamping authority according to the ledger.
 func (m *Migrated) authorityOf(name string) string {
 	return m.recordedOf(name, func(r Recorded) string { return r.TSA })
 }
 
-// stamped reports whether a run with the ledger may have had signatures of a key countersigned.
-// The ledger has the authority from the first such run on and never loses it, and says of no
-// single signature whether it was: those of before, and those of later runs without, are not
-// told apart.
+// stamped reports whether a run with the ledger may have had a key's signatures countersigned. The ledger keeps the
+// authority from the first such run on, but does not record it per signature: earlier signatures, and those of later
+// runs without it, look the same.
 func (m *Migrated) stamped(name string) bool {
 	return slices.ContainsFunc(m.recorded(name), func(r Recorded) bool { return r.TSA != "" })
 }
 
-// TellUnstamped tells of images that a consumer refuses because it asks every signature for a
-// timestamp, once it is told of an authority. Without a ledger nothing is known of them.
+// TellUnstamped warns about images that a consumer refuses because it requires a timestamp on every signature once it
+// has an authority. Without a ledger nothing is known about them.
 func (m *Migrated) TellUnstamped(c Consumer, t Trust) {
 	if m.recorded == nil {
 		return
@@ -207,7 +207,7 @@ func (m *Migrated) TellUnstamped(c Consumer, t Trust) {
 	images := map[string]int{}
 	for _, s := range t.Statements {
 		some := len(s.tsa()) > 0
-		told := map[string]bool{} // a key whose certificate was renewed is there twice
+		told := map[string]bool{} // a key with a renewed certificate appears twice
 		for _, k := range s.Keys {
 			if m.stamped(k.Name) || told[k.Name] || !c.wantsTimestamp(t, k, some) {
 				continue

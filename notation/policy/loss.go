@@ -1,7 +1,6 @@
 package policy
 
-// What every consumer loses: Notation signs a digest, and nothing about when or under which
-// name it is to be used.
+// What every consumer loses: Notation signs a digest, but not when or under which name to use it.
 var (
 	lostFreshness = Loss{"Freshness: DCT's timestamp expired after 14 days, a Notation signature is good as long as its certificate",
 		"run with --expiry, or with short-lived certificates and a time-stamping authority"}
@@ -19,11 +18,11 @@ func lostTag(instead string) Loss {
 	return Loss{"The binding of a tag to a digest: a tag that was moved to another signed image of the repository passes", instead}
 }
 
-// lost are the losses of every consumer; those of this one come first.
+// lost returns the losses of every consumer, after this consumer's own.
 func lost(own ...Loss) []Loss {
 	return append(own, lostFreshness, lostRollback, lostThreshold, lostWithdrawal, lostRoot)
 }
 
-// lostIdentity is said where certificates are pinned, since the consumer knows no identities.
+// lostIdentity is the loss if certificates are pinned because the consumer has no identities.
 var lostIdentity = Loss{"A renewed certificate is not trusted by itself: this consumer knows no identities, so the very certificates below are pinned",
 	"write this policy anew when a certificate is renewed, with both, before the new one signs; or, if the authority issues to the key alone, --dedicated-ca"}

@@ -10,31 +10,31 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Migrated is what a policy is written from: which keys signed the images of which repositories. It is filled
-// from trust data with [Migrated.AddVouched], or from a ledger with [Migrated.ReadLedger].
+// Migrated is the input for a policy: which keys signed the images of which repositories. It is filled from trust
+// data with [Migrated.AddVouched], or from a ledger with [Migrated.ReadLedger].
 type Migrated struct {
-	Notes    []string  // what each output is to say
-	Problems []Problem // why the policy is not complete, or should not be relied on
+	Notes    []string  // to be included in each output
+	Problems []Problem // why the policy is incomplete or unreliable
 	Legacy   []Legacy
 
 	log    *slog.Logger
 	signed map[string][]string // key names by the place of the images
 	guns   map[string]bool     // names in DCT
 
-	recorded func(key string) []Recorded // what the ledger has of keys; nil without one
+	recorded func(key string) []Recorded // the ledger's records of keys; nil without a ledger
 
 	images map[string]map[string]int  // good signatures by place and key; nil without a ledger
-	odd    map[string]string          // by signature: the certificate that made it, where that is not the ledger's last
-	leaves map[string]map[string]int  // by key: how many good signatures each of those made
-	signer map[string]map[string]bool // by key: the certificates that ever signed
+	odd    map[string]string          // by signature: its certificate, if that is not the ledger's last
+	leaves map[string]map[string]int  // by key: good signatures made with each of those
+	signer map[string]map[string]bool // by key: all certificates that ever signed
 }
 
-// NewMigrated returns one that is empty. It logs problems and warnings as it finds them.
+// NewMigrated returns an empty Migrated. It logs problems and warnings as it finds them.
 func NewMigrated(log *slog.Logger) *Migrated {
 	return &Migrated{log: log, signed: map[string][]string{}, guns: map[string]bool{}}
 }
 
-// A Problem is something that makes the output incomplete, with what it is about, as slog takes it.
+// A Problem makes the output incomplete. Its attributes, in slog's form, say what it is about.
 type Problem struct {
 	What  string
 	Attrs []any
@@ -52,7 +52,7 @@ func (p Problem) String() string {
 	return text
 }
 
-// Problem tells of something that makes the output incomplete, and keeps it for the result.
+// Problem logs something that makes the output incomplete, and keeps it for the result.
 func (m *Migrated) Problem(what string, attrs ...any) {
 	m.log.Error(what, attrs...)
 	m.Problems = append(m.Problems, Problem{what, attrs})
@@ -65,15 +65,15 @@ func (m *Migrated) add(place, gun, key string) {
 	}
 }
 
-// Repositories returns how many have signed images.
+// Repositories returns the number of repositories with signed images.
 func (m *Migrated) Repositories() int { return len(m.signed) }
 
-// Statements say which keys' signatures are good where.
+// Statements returns which keys' signatures are good where.
 func (m *Migrated) Statements(name string, certificates map[string][]Key) []Statement {
 	return Group(name, m.signed, certificates)
 }
 
-// keys are the names of the keys that signed.
+// keys returns the names of the keys that signed.
 func (m *Migrated) keys() []string {
 	names := map[string]bool{}
 	for _, keys := range m.signed {
@@ -84,18 +84,18 @@ func (m *Migrated) keys() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// Vouched is what the trust data of a repository says of its tags.
+// Vouched is what a repository's trust data says about its tags.
 type Vouched struct {
 	GUN       string
-	Place     string   // of the images; another than the GUN if they were moved
+	Place     string   // of the images; differs from the GUN if they were moved
 	Keys      []string // names of keys that stand for tags
 	Tags      int      // that DCT vouches for
-	Wanted    int      // of those, by --include-tags and --exclude-tags
+	Wanted    int      // of those, selected by --include-tags and --exclude-tags
 	Uncovered int      // of those, without a key
-	Legacy    *Legacy  // what DCT goes on to say; nil if a consumer could not be told
+	Legacy    *Legacy  // what DCT continues to say; nil if no consumer could use it
 }
 
-// AddVouched takes in the verified trust data of a repository.
+// AddVouched adds the verified trust data of a repository.
 func (m *Migrated) AddVouched(v Vouched) {
 	for _, key := range v.Keys {
 		m.add(v.Place, v.GUN, key)
@@ -111,13 +111,13 @@ func (m *Migrated) AddVouched(v Vouched) {
 		m.Problem("left out: it has no tag that matches --include-tags and --exclude-tags", "repository", v.GUN)
 		return
 	}
-	if v.Place == v.GUN && v.Legacy != nil { // of a new place DCT says nothing
+	if v.Place == v.GUN && v.Legacy != nil { // DCT says nothing about a new place
 		m.Legacy = append(m.Legacy, *v.Legacy)
 	}
 }
 
-// NotePins says what has become of DCT's pins, names or patterns, and of its authorities, by prefix: Notation has
-// nothing like them.
+// NotePins adds a note about DCT's pins (names or patterns) and authorities (by prefix): Notation has nothing like
+// them.
 func (m *Migrated) NotePins(pins, authorities []string) {
 	for _, pin := range slices.Sorted(slices.Values(pins)) {
 		prefix, wild := strings.CutSuffix(pin, "*")

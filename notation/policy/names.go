@@ -9,9 +9,8 @@ import (
 
 var (
 	dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	// As in distribution's grammar: a host that cannot be taken for a path, then components
-	// of lower-case letters and digits with single separators. An IPv6 address is no host for
-	// notation's trust policy.
+	// As in distribution's grammar: a host that cannot be mistaken for a path, then components of lower-case letters
+	// and digits with single separators. notation's trust policy accepts no IPv6 address as a host.
 	repositoryName = regexp.MustCompile(`^(localhost|[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+|[a-zA-Z0-9-]+:[0-9]+)(:[0-9]+)?(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)+$`)
 )
 
@@ -22,7 +21,7 @@ func isRepository(s string) bool { return len(s) <= 512 && repositoryName.MatchS
 // hubHosts are the names of Docker Hub's registry.
 var hubHosts = []string{"docker.io/", "index.docker.io/", "registry-1.docker.io/"}
 
-// onHub gives the path of a repository of Docker Hub, whatever its registry is called.
+// onHub returns the path of a repository on Docker Hub, whatever name its registry has.
 func onHub(repository string) (path string, ok bool) {
 	for _, host := range hubHosts {
 		if path, ok = strings.CutPrefix(repository, host); ok {
@@ -32,7 +31,7 @@ func onHub(repository string) (path string, ok bool) {
 	return "", false
 }
 
-// same is a name that all names of a repository have in common.
+// same returns one name for all names of a repository.
 func same(repository string) string {
 	if path, ok := onHub(repository); ok {
 		return hubHosts[0] + path
@@ -40,11 +39,11 @@ func same(repository string) string {
 	return repository
 }
 
-// maxLabel leaves room for what is put behind a label, in 63 characters.
+// maxLabel leaves room for a suffix after a label, within 63 characters.
 const maxLabel = 40
 
-// label makes a DNS label of any name. Other names give other labels: what had to be changed
-// for it gets a hash of the name.
+// label makes a DNS label from any name. Different names give different labels: if a name had to be changed, a hash
+// of it is added.
 func label(name string) string {
 	var b strings.Builder
 	for _, r := range name {

@@ -2,8 +2,8 @@ package policy
 
 import "fmt"
 
-// writeNotation writes what belongs into the folder NOTATION_CONFIG: trustpolicy.json and the trust
-// store, and a guide, since JSON has no comments.
+// writeNotation writes the content of the folder NOTATION_CONFIG: trustpolicy.json and the trust store, and a guide,
+// since JSON has no comments.
 func writeNotation(t Trust, o *Output) error {
 	files, err := t.policyAndStore(o, "trustpolicy.json", "truststore/x509/")
 	if err != nil {
@@ -38,7 +38,7 @@ func writeNotation(t Trust, o *Output) error {
 	return nil
 }
 
-// policyAndStore are a trust policy and the trust store that it names.
+// policyAndStore returns a trust policy and the trust store that it names.
 func (t Trust) policyAndStore(o *Output, policy, store string) ([]File, error) {
 	doc, err := t.document(t.level(), t.Statements, exactly)
 	if err != nil {
@@ -59,7 +59,7 @@ func (t Trust) policyAndStore(o *Output, policy, store string) ([]File, error) {
 	return files, nil
 }
 
-// crossed says where an identity counts under an authority that did not issue it.
+// crossed warns where an identity counts under an authority that did not issue it.
 func (s Statement) crossed() []string {
 	if len(s.anchors()) < 2 {
 		return nil

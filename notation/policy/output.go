@@ -19,15 +19,15 @@ type File struct {
 // A Loss is a guarantee of Docker Content Trust that a consumer does not give.
 type Loss struct {
 	Guarantee string `json:"guarantee"`
-	Instead   string `json:"instead"` // what makes up for it
+	Instead   string `json:"instead"` // compensation
 }
 
-// An Output is what a consumer is given.
+// An Output is the output for a consumer.
 type Output struct {
 	Consumer Consumer
-	Files    []File // the first begins with Lost and all that is to be done
+	Files    []File // the first begins with Lost and everything to do
 	Lost     []Loss
-	Warnings []string // what a person has to know before it is applied
+	Warnings []string // what a person must know before applying it
 }
 
 // guide is the comment that an output begins with.
@@ -35,13 +35,13 @@ type guide struct {
 	title    string
 	about    []string // paragraphs
 	apply    []string // commands
-	negative []string // what to do, and what must come of it
+	negative []string // what to do, and the required result
 	next     []string
 }
 
 const lineWidth = 98
 
-// text writes the guide without comment marks.
+// text formats the guide without comment marks.
 func (g guide) text(t Trust, o *Output) string {
 	var b strings.Builder
 	paragraph := func(s string) { b.WriteString(wrap(s, "", "")) }
@@ -89,7 +89,7 @@ func (g guide) text(t Trust, o *Output) string {
 	return b.String()
 }
 
-// comment makes a comment of a text: every line of it begins with the mark.
+// comment makes a comment from a text: every line begins with the mark.
 func comment(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -118,14 +118,13 @@ func wrap(s, first, rest string) string {
 	return b.String()
 }
 
-// maxObject is what Kubernetes stores of an object, or nearly so: a Secret's limit.
+// maxObject is about the largest object that Kubernetes stores: a Secret's limit.
 const maxObject = 1 << 20
 
 // object is a Kubernetes object, or a part of one.
 type object = map[string]any
 
-// manifest writes objects as one YAML file with a comment in front. Whatever stands in the
-// objects is escaped by the encoder.
+// manifest writes objects as one YAML file with a comment in front. The encoder escapes the objects' content.
 func (o *Output) manifest(head string, objects ...object) ([]byte, error) {
 	var b strings.Builder
 	b.WriteString(head)
@@ -146,11 +145,11 @@ func (o *Output) manifest(head string, objects ...object) ([]byte, error) {
 	return []byte(b.String()), nil
 }
 
-// maxApplied is what kubectl apply can keep of an object in an annotation, with room for the
-// others: it keeps the last one there, and annotations have 262,144 bytes in all.
+// maxApplied is the largest object for kubectl apply. It keeps the last one in an annotation, and all annotations
+// together have 262,144 bytes.
 const maxApplied = 250_000
 
-// applying is the command that applies a file of these objects.
+// applying returns the command that applies a file with these objects.
 func applying(file string, objects ...object) string {
 	for _, o := range objects {
 		if raw, err := json.Marshal(o); err != nil || len(raw) > maxApplied {
@@ -160,7 +159,7 @@ func applying(file string, objects ...object) string {
 	return "kubectl apply -f " + file
 }
 
-// again is the command that writes the stage after this one.
+// again returns the command that writes the next stage.
 func (t Trust) again(o *Output, directory string) []string {
 	if t.Stage == Enforce {
 		return []string{"keep the test as a check that runs: it tells when somebody switches this off"}
@@ -171,11 +170,11 @@ func (t Trust) again(o *Output, directory string) []string {
 	}
 }
 
-// sample is a repository to try things with.
+// sample returns a repository to try things with.
 func (t Trust) sample() string { return t.Statements[0].Repositories[0] }
 
-// unsigned are the commands that make an image that nobody signed: not docker either, which
-// would sign what it pushes where content trust is still on.
+// unsigned returns the commands that make an unsigned image. They do not use docker, which would sign what it pushes
+// while content trust is still on.
 func (t Trust) unsigned() []string {
 	return []string{
 		"DOCKER_CONTENT_TRUST=0 docker pull busybox && docker tag busybox " + t.sample() + ":dct2notation-unsigned",
@@ -183,9 +182,9 @@ func (t Trust) unsigned() []string {
 	}
 }
 
-// foreign are the commands that make an image that a stranger signed: who denies only what has
-// no signature may still trust anybody's. The stranger's key and certificate stay in a folder
-// of their own, where no verifier trusts them.
+// foreign returns the commands that make an image signed by a stranger: a consumer that denies only unsigned images
+// may still trust anybody's. The stranger's key and certificate stay in their own folder, where no verifier trusts
+// them.
 func (t Trust) foreign() []string {
 	image := t.sample() + ":dct2notation-foreign"
 	return []string{
@@ -196,14 +195,14 @@ func (t Trust) foreign() []string {
 	}
 }
 
-// negatives are the commands that make both images, and what to do with each; test gets the
-// image, and whether it is the foreign one.
+// negatives returns the commands that make both images, and what to do with each. test gets the image, and whether it
+// is the foreign one.
 func (t Trust) negatives(test func(image string, foreign bool) string) []string {
 	return append(append(t.unsigned(), t.foreign()...),
 		test(t.sample()+":dct2notation-unsigned", false), test(t.sample()+":dct2notation-foreign", true))
 }
 
-// pods have the cluster asked for both images.
+// pods returns the commands that request both images from the cluster.
 func (t Trust) pods(outcome string) []string {
 	lines := t.negatives(func(image string, foreign bool) string {
 		name := "unsigned"

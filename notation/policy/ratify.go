@@ -17,10 +17,9 @@ const (
 	ratifyCached = "Gatekeeper keeps answers for 3 minutes, whatever is changed meanwhile. An image that is deployed by tag is verified but not pinned: add Ratify's mutation provider, or deploy by digest."
 )
 
-// Ratify's chart makes a Verifier, a Policy and a Store under the names that ours have, as hooks
-// of helm. kubectl apply merges ours into them: two formats of certificate stores in one
-// Verifier are an error for Ratify, which then goes on with the chart's, and that trusts every
-// subject. Its Store is to be merged: how to log in at registries stands there.
+// Ratify's chart makes a Verifier, a Policy and a Store under the same names as ours, as helm hooks. kubectl apply
+// merges ours into them. Ratify rejects a Verifier with two formats of certificate stores and then continues with the
+// chart's, which trusts every subject. Its Store should be merged: it says how to log in at registries.
 const (
 	ratifyChart = "Ratify's own chart makes a Verifier verifier-notation, which trusts every subject for all repositories, and a Policy ratify-policy, and makes them again with each helm upgrade. kubectl apply would mix them with those below, which Ratify refuses, and goes on with the chart's, whatever kubectl says. So the chart's Verifier is switched off, both are deleted, and what Ratify says of each object is asked for; what is created meanwhile is denied where Gatekeeper enforces. The chart's Store stays, with its authProvider. After each helm upgrade of Ratify do all but the first again."
 
@@ -30,7 +29,7 @@ const (
 	ratifyOthers        = "kubectl get verifiers.config.ratify.deislabs.io -o custom-columns=NAME:.metadata.name,FOR:.spec.artifactTypes   # verifier-notation is the only one for " + notationArtifact + " and for *"
 )
 
-// writeRatify writes for Ratify v1 what verifies, and for Gatekeeper what asks it.
+// writeRatify writes Ratify v1's verification, and Gatekeeper's requests to it.
 func writeRatify(t Trust, o *Output) error {
 	o.Lost = lost(lostTag("deploy by digest, or with Ratify's mutation provider, which pins a tag when it is admitted"))
 	objects, err := t.ratifyObjects(o)
@@ -65,8 +64,8 @@ func writeRatify(t Trust, o *Output) error {
 	return nil
 }
 
-// ratifyObjects verify strictly at each stage: at the stage audit it is Gatekeeper that lets
-// images pass, and shows what it would have denied.
+// ratifyObjects verify strictly at each stage: at the stage audit, Gatekeeper lets images pass and shows what it
+// would have denied.
 func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 	doc, err := t.document("strict", t.Statements, exactly)
 	if err != nil {
@@ -106,7 +105,7 @@ func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 		"spec": object{"name": "oras", "parameters": object{"cacheEnabled": true, "ttl": 10}},
 	}, object{
 		"apiVersion": ratifyAPI, "kind": "Policy", "metadata": object{"name": "ratify-policy"},
-		// Not the chart's "all": with that, a foreign signature beside a good one denies the image.
+		// Not the chart's "all": with it, a foreign signature beside a good one denies the image.
 		"spec": object{"type": "config-policy", "parameters": object{
 			"artifactVerificationPolicies": map[string]string{notationArtifact: "any"}}},
 	}), nil
@@ -115,7 +114,7 @@ func (t Trust) ratifyObjects(o *Output) ([]object, error) {
 // gatekeeperWaits sets what decides whether the API server obeys Gatekeeper at all.
 const gatekeeperWaits = "helm upgrade gatekeeper gatekeeper/gatekeeper -n gatekeeper-system --version INSTALLED --reuse-values --set validatingWebhookFailurePolicy=Fail --set validatingWebhookTimeoutSeconds=10   # INSTALLED: the chart's version of helm list -n gatekeeper-system"
 
-// gatekeeperGuide has Gatekeeper ask Ratify after the commands that Ratify itself takes.
+// gatekeeperGuide adds the commands for Gatekeeper after Ratify's own.
 func (t Trust) gatekeeperGuide(title string, o *Output, ratify ...string) guide {
 	apply := append(ratify, "kubectl apply -f gatekeeper-template.yaml",
 		"kubectl wait --for=create --timeout=60s crd/notationverified.constraints.gatekeeper.sh", "kubectl apply -f gatekeeper-constraint.yaml")
@@ -129,7 +128,7 @@ func (t Trust) gatekeeperGuide(title string, o *Output, ratify ...string) guide 
 		apply: apply, negative: t.pods(outcome), next: t.again(o, "DIR")}
 }
 
-// gatekeeperRego asks for every image of a Pod. PROVIDER and SUCCESS are ours.
+// gatekeeperRego checks every image of a Pod. PROVIDER and SUCCESS are ours.
 const gatekeeperRego = `package notationverified
 
 lists := {"containers", "initContainers", "ephemeralContainers"}

@@ -8,9 +8,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
-// Keys whose identity outlives their certificates: what consumers can be told of them, and what they cannot.
+// Keys whose identity outlives their certificates: what can be expressed for consumers, and what cannot.
 
-// checkRenewing refuses a key of such an identity that no consumer could be told of.
+// checkRenewing refuses a key with such an identity that no consumer could use.
 func (k Key) checkRenewing() error {
 	switch {
 	case len(k.Chain) != 1:
@@ -25,8 +25,8 @@ func (k Key) checkRenewing() error {
 	return nil
 }
 
-// renewing refuses what a consumer cannot tell of keys whose identity outlives their certificates, and returns
-// what a person has to know of the others.
+// renewing refuses what the consumer cannot express about keys whose identity outlives their certificates, and
+// returns warnings about the others.
 func (t Trust) renewing(c Consumer) (warnings []string, err error) {
 	for _, s := range t.Statements {
 		for _, k := range s.Keys {
@@ -48,7 +48,7 @@ func (t Trust) renewing(c Consumer) (warnings []string, err error) {
 	return warnings, nil
 }
 
-// canTell refuses a key that the consumer cannot tell from others.
+// canTell refuses a key that the consumer cannot distinguish from others.
 func (t Trust) canTell(c Consumer, k Key) error {
 	switch {
 	case k.byProfile() && !c.plugins:
@@ -66,14 +66,14 @@ func (t Trust) canTell(c Consumer, k Key) error {
 	return nil
 }
 
-// limits says what the consumer needs for a key, or what it lets pass that is not the key's.
+// limits says what the consumer needs for a key, or what it accepts that is not the key's.
 func (c Consumer) limits(k Key) string {
 	if k.byProfile() {
 		return fmt.Sprintf("key %s: every verifier needs the plugin %s, which asks the service for each image whether its signature was revoked: give it its region (AWS_REGION=%s) and credentials%s. Without, every image is refused",
 			k.shown(), safetext.Safe(k.Plugin, 64), k.region(), c.pluginPlace)
 	}
 	if !c.subjects {
-		return "" // all of the root: see opened
+		return "" // accepts everything under the root: see opened
 	}
 	usages := "extended key usages"
 	if own := k.Identity.Usages(); len(own) > 0 {
@@ -83,7 +83,7 @@ func (c Consumer) limits(k Key) string {
 		k.shown(), k.subject(), usages)
 }
 
-// region is where the key's signing profile is.
+// region returns the region of the key's signing profile.
 func (k Key) region() string {
 	parts := strings.Split(k.Identity.Trusted(), ":")
 	return parts[min(3, len(parts)-1)]

@@ -15,51 +15,51 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// A Stage says whether consumers only tell of bad signatures, or refuse the images.
+// A Stage says whether consumers only report bad signatures, or refuse the images.
 type Stage string
 
-// The stages, in their order.
+// The stages, in order.
 const (
 	Audit   Stage = "audit"
 	Enforce Stage = "enforce"
 )
 
-// A Trust is what was migrated, and what makes its signatures good.
+// A Trust is what was migrated, with what makes its signatures good.
 type Trust struct {
-	Name       string // of what is made, a DNS label
+	Name       string // of the generated objects, a DNS label
 	Stage      Stage
-	Namespace  string // in Kubernetes: of the Secrets, and where Gatekeeper asks
+	Namespace  string // in Kubernetes: of the Secrets, and where Gatekeeper checks
 	Statements []Statement
 	Legacy     []Legacy // what DCT says until it is switched off; may be empty
-	Notes      []string // what else each output is to say
+	Notes      []string // further notes for each output
 
-	ClusterPolicy bool   // Kyverno's deprecated kind in place of the new one
+	ClusterPolicy bool   // use Kyverno's deprecated kind instead of the new one
 	RatifyCA      []byte // PEM: the authority of Ratify's own TLS certificate; nil: its chart makes the provider
 }
 
-// A Statement says which keys' signatures are good for repositories: that of any one of them.
-// No repository is in two statements.
+// A Statement says which keys' signatures are good for repositories; any one of them suffices. No repository is in
+// two statements.
 type Statement struct {
-	Name         string // a DNS label, part of names of stores and files
+	Name         string // a DNS label, part of store and file names
 	Repositories []string
 	Keys         []Key
 }
 
-// A Key is a signing key by its certificate. A key whose certificate was renewed is there
-// once for each, unless its identity outlives them.
+// A Key is a signing key, known by its certificate. A key with renewed certificates appears once for each, unless its
+// identity outlives them.
 type Key struct {
 	Name  string
-	Chain []*x509.Certificate // leaf first; the last is the trust anchor. Of an Identity: the root alone
-	// Identity is one that outlives its certificates; the zero Identity: the key is known by Chain's leaf.
+	Chain []*x509.Certificate // leaf first; the last is the trust anchor. With an Identity: only the root
+	// Identity is set if it outlives its certificates. If it is zero, the key is known by Chain's leaf.
 	Identity notation.Identity
-	Plugin   string              // with which such a key signs
+	Plugin   string              // plugin with which such a key signs
 	TSA      []*x509.Certificate // roots of the authority that countersigns, if any
-	// Dedicated: the anchor issues certificates to this key alone, as the user says. So
-	// trusting the anchor is trusting the key, whatever the subject.
+	// Dedicated: the user says that the anchor issues certificates only to this key. So trusting the anchor is
+	// trusting the key, whatever the subject.
 	Dedicated bool
 }
 
-// Legacy is what Docker Content Trust says of repositories.
+// Legacy is what Docker Content Trust says about repositories.
 type Legacy struct {
 	Server       string // host of the Notary server
 	RootKey      []byte // PEM: the public key of the root
@@ -68,7 +68,7 @@ type Legacy struct {
 
 // A Refusal says why a consumer gets no output.
 type Refusal struct {
-	Consumer string // empty: none of them can
+	Consumer string // empty: no consumer can
 	Reason   string
 	Hint     string
 }
@@ -84,7 +84,7 @@ func (r *Refusal) Error() string {
 	return text
 }
 
-// shown is the key's name, fit to be shown.
+// shown returns the key's name, fit to be shown.
 func (k Key) shown() string { return safetext.Safe(k.Name, 128) }
 
 // renews reports whether the key is known by an identity that outlives its certificates.
@@ -93,7 +93,7 @@ func (k Key) renews() bool { return k.Identity.Renews() }
 // byProfile reports whether the key is known by its signing profile.
 func (k Key) byProfile() bool { return k.renews() && !k.Identity.NamedBySubject() }
 
-// id tells keys apart that are not one.
+// id distinguishes keys.
 func (k Key) id() string {
 	if k.renews() {
 		return k.Identity.String()
@@ -101,7 +101,7 @@ func (k Key) id() string {
 	return string(k.Leaf().Raw)
 }
 
-// store is the type of trust store that the key's anchor belongs in.
+// store returns the type of trust store for the key's anchor.
 func (k Key) store() truststore.Type {
 	if k.byProfile() {
 		return truststore.TypeSigningAuthority
@@ -109,11 +109,11 @@ func (k Key) store() truststore.Type {
 	return truststore.TypeCA
 }
 
-// Leaf is the certificate that signs, of a key that is known by it.
+// Leaf returns the signing certificate of a key that is known by it.
 func (k Key) Leaf() *x509.Certificate { return k.Chain[0] }
 
-// Anchor is the certificate that others trust the key by: the last of the chain that was
-// given. A dedicated authority is the one that issued to the key, and none above it.
+// Anchor returns the certificate by which others trust the key: the last of the given chain. For a dedicated
+// authority, it is the one that issued to the key, not one above it.
 func (k Key) Anchor() *x509.Certificate {
 	if k.Dedicated && len(k.Chain) > 1 {
 		return k.Chain[1]
@@ -121,25 +121,24 @@ func (k Key) Anchor() *x509.Certificate {
 	return k.Chain[len(k.Chain)-1]
 }
 
-// alone reports whether who trusts the anchor trusts this key and no other.
+// alone reports whether trusting the anchor means trusting this key and no other.
 func (k Key) alone() bool { return k.Dedicated || !k.renews() && k.Anchor() == k.Leaf() }
 
-// under reports whether a certificate stands above the key's: one that trusts it could trust
-// the key.
+// under reports whether a certificate stands above the key's, so that trusting it could mean trusting the key.
 func (k Key) under(authority *x509.Certificate) bool {
 	return slices.ContainsFunc(k.Chain, func(c *x509.Certificate) bool {
 		return c.Equal(authority) || c.CheckSignatureFrom(authority) == nil
 	})
 }
 
-// Thumbprint is the SHA-256 of a certificate in hex.
+// Thumbprint returns the SHA-256 of a certificate in hex.
 func Thumbprint(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
-// Group makes statements of what was signed: repositories that the same keys have signed are
-// in one. The keys are named; certificates has the certificates of each name.
+// Group makes statements from what was signed: repositories signed by the same keys share a statement. signed has key
+// names; certificates has the keys for each name.
 func Group(name string, signed map[string][]string, certificates map[string][]Key) []Statement {
 	byKeys, keysOf := map[string][]string{}, map[string][]string{}
 	for _, repository := range slices.Sorted(maps.Keys(signed)) {
@@ -153,7 +152,7 @@ func Group(name string, signed map[string][]string, certificates map[string][]Ke
 		s := Statement{Name: name, Repositories: byKeys[set]}
 		names := keysOf[set]
 		if len(byKeys) > 1 {
-			s.Name = label(name + "-" + strings.Join(names, "+")) // what has a + gets a hash: a and b-c are not a-b and c
+			s.Name = label(name + "-" + strings.Join(names, "+")) // a name with + gets a hash: a and b-c differ from a-b and c
 		}
 		for _, n := range names {
 			s.Keys = append(s.Keys, certificates[n]...)
@@ -163,7 +162,7 @@ func Group(name string, signed map[string][]string, certificates map[string][]Ke
 	return all
 }
 
-// tsa are the roots of time-stamping authorities of the statement, each once.
+// tsa returns the roots of the statement's time-stamping authorities, each once.
 func (s Statement) tsa() []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, k := range s.Keys {
@@ -172,12 +171,12 @@ func (s Statement) tsa() []*x509.Certificate {
 	return distinct(all)
 }
 
-// anchors are the trust anchors of the statement, each once.
+// anchors returns the statement's trust anchors, each once.
 func (s Statement) anchors() []*x509.Certificate {
 	return distinct(append(s.anchorsIn(truststore.TypeCA), s.anchorsIn(truststore.TypeSigningAuthority)...))
 }
 
-// anchorsIn are those that belong in a type of trust store.
+// anchorsIn returns the anchors for one type of trust store.
 func (s Statement) anchorsIn(store truststore.Type) []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, k := range s.Keys {

@@ -1,10 +1,9 @@
-// Package signature decides about the signatures that a registry has: whose they are ([Find],
-// [Recorded]), which verdict on an image counts ([Judge]), and what proves that undo may delete one
-// ([Proof]).
+// Package signature decides about the signatures in a registry: whose they are ([Find], [Recorded]), which verdict on
+// an image counts ([Judge]), and what proves that undo may delete one ([Proof]).
 //
-// It promises that what could not be read is an error, and never taken for none: a signature that is
-// listed and cannot be fetched may be ours, and may be good. What a list or an annotation says of a
-// signature only chooses the order in which envelopes are read; what counts is in the envelope.
+// It promises that an unreadable signature is an error, and never counts as absent: a listed signature that cannot be
+// fetched may be ours, and may be good. What a list or an annotation says of a signature only determines the order in
+// which envelopes are read; only the envelope counts.
 package signature
 
 import (
@@ -24,7 +23,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// Signature is one that the registry has.
+// Signature is a signature in the registry.
 type Signature struct {
 	Digest    string // of its manifest
 	MediaType string // of its envelope
@@ -32,29 +31,28 @@ type Signature struct {
 	Contents  notation.Contents
 }
 
-// Found is what a look for signatures of a key gave.
+// Found is the result of looking for a key's signatures.
 type Found struct {
 	Ours   []Signature
 	Others int    // by others
-	Broken int    // entries that are proven not to be a signature
-	Why    string // one of those is broken
-	InTag  bool   // the list was read in a tag
-	// Unread may be ours too, and were not read: there are too many, or the registry lists
-	// them and does not give them. There is at least one of ours then: else it is unknown,
-	// and an error.
+	Broken int    // entries proven not to be a signature
+	Why    string // one of the broken entries is broken
+	InTag  bool   // the list was read from a tag
+	// Unread counts signatures that may be ours too but were not read: there are too many, or the registry lists them
+	// and does not return them. Then at least one of Ours exists: otherwise it is unknown, and an error.
 	Unread int
 }
 
-// maxCandidates is how many signatures of an image are fetched that may be ours. Who may push
-// can plant more; each would cost two requests.
+// maxCandidates is how many signatures of an image that may be ours are fetched. Anyone who may push can plant more;
+// each would cost two requests.
 const maxCandidates = 100
 
-// Find looks at every signature of an image that could be the key's. An entry that is proven to be no
-// signature is passed over. One that could not be read leaves it unknown whether any is the key's,
-// unless another is: that the registry does not have what it lists is no proof that it was not.
+// Find looks at every signature of an image that could be the key's. It skips an entry that is proven not to be a
+// signature. If it cannot read one, it is unknown whether any is the key's, unless another one is: that the registry
+// does not have what it lists does not prove that it was not the key's.
 //
-// Where signatures seem to be listed in a tag, and none there is the key's, the referrers API is asked
-// for anew, as notation does with each image.
+// If signatures seem to be listed in a tag, and none there is the key's, Find asks again for the referrers API, as
+// notation does for each image.
 func Find(ctx context.Context, r *registry.Repository, key *notation.Signer, image ocispec.Descriptor) (Found, error) {
 	f, err := find(ctx, r, key, image)
 	if err == nil && f.InTag && len(f.Ours) == 0 {
@@ -65,7 +63,7 @@ func Find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	return f, err
 }
 
-// find is one look.
+// find is one search.
 func find(ctx context.Context, r *registry.Repository, key *notation.Signer, image ocispec.Descriptor) (Found, error) {
 	list, inTag, err := r.Signatures(ctx, image)
 	if err != nil {
@@ -77,8 +75,8 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	if err := f.read(ctx, candidates[:min(len(candidates), maxCandidates)]); err != nil {
 		return f.Found, err
 	}
-	// Where the registry itself makes the list, it says of an entry what its manifest says. What people
-	// can write in a list proves nothing.
+	// If the registry itself makes the list, its entries say what their manifests say. What people can write into a
+	// list proves nothing.
 	if len(f.Ours) == 0 && r.ListsInTag() {
 		tooMany += len(foreign)
 		room := min(max(maxCandidates-len(candidates), 0), len(foreign))
@@ -95,7 +93,7 @@ func find(ctx context.Context, r *registry.Repository, key *notation.Signer, ima
 	}
 	f.Unread = max(tooMany, 0) + len(f.unread)
 	if len(f.Ours) > 0 {
-		// Not worth a request: what one of them is changes nothing.
+		// Not worth a request: whatever these are, they change nothing.
 		for _, m := range malformed {
 			f.passOver(registry.CheckEntry(m))
 		}
@@ -120,11 +118,11 @@ type finder struct {
 	image      ocispec.Descriptor
 
 	Found
-	unread []error // why a listed signature could not be read, and trying again would not read it
+	unread []error // why a listed signature could not be read, and a retry would not help
 }
 
-// read fetches signatures that may be the key's, and notes what they are. The error is of a request
-// that may go well later.
+// read fetches signatures that may be the key's, and records what they are. It returns the error of a request that
+// may succeed later.
 func (f *finder) read(ctx context.Context, list []ocispec.Descriptor) error {
 	for _, m := range list {
 		mediaType, blob, err := f.repository.FetchSignature(ctx, m)
@@ -154,7 +152,7 @@ func (f *finder) read(ctx context.Context, list []ocispec.Descriptor) error {
 	return nil
 }
 
-// passOver counts an entry that is no signature.
+// passOver counts an entry that is not a signature.
 func (f *finder) passOver(why error) {
 	f.Broken++
 	if f.Why == "" {
@@ -162,9 +160,9 @@ func (f *finder) passOver(why error) {
 	}
 }
 
-// candidates sorts the listed signatures in the order in which they are worth a look: those that may
-// be by one of the certificates, those first that say so; those that say that they are by another;
-// and those that the list describes as no signature.
+// candidates sorts the listed signatures in the order in which to look at them: those that may be by one of the
+// certificates, beginning with those that claim it; those that claim another; and those that the list does not
+// describe as a signature.
 func candidates(list []ocispec.Descriptor, mayBe func(thumbprints []string) bool) (candidates, foreign, malformed []ocispec.Descriptor) {
 	var say, silent []ocispec.Descriptor
 	for _, m := range list {
@@ -183,9 +181,9 @@ func candidates(list []ocispec.Descriptor, mayBe func(thumbprints []string) bool
 	return append(say, silent...), foreign, malformed
 }
 
-// claims returns the thumbprints of the certificates, leaf first, that a listed signature says it is by,
-// and reports whether it says so; some registries leave that out. Where the list is kept in a tag, who may push can write
-// what they like beside our own signature: then it says where to look first, and decides nothing.
+// claims returns the thumbprints of the certificates, leaf first, that a listed signature claims to be made with, and
+// reports whether it claims any; some registries leave that out. In a list under a tag, anyone who may push can write
+// what they like beside our own signature. So a claim says where to look first, and decides nothing.
 func claims(m ocispec.Descriptor) (thumbprints []string, known bool) {
 	list, ok := m.Annotations["io.cncf.notary.x509chain.thumbprint#S256"]
 	if !ok {
@@ -200,10 +198,10 @@ func claims(m ocispec.Descriptor) (thumbprints []string, known bool) {
 // ErrUnlisted is returned by Recorded for a good signature that is not listed.
 var ErrUnlisted = errors.New("the registry has the signature and does not list it")
 
-// Recorded returns the signature of that digest, if it is intact, over the image and not past its date,
-// whoever made it, and reports whether it is: by an identity of the key, or else by that of its certificate;
-// with [ErrUnlisted] if the registry has it and does not list
-// it. What is listed and cannot be fetched now is an error: it may be as good as ever.
+// Recorded returns the signature with that digest, and reports whether it is intact, over the image and not expired,
+// whoever made it. Its identity is one of the key's, or else its certificate's. If the registry has it but does not
+// list it, the error is [ErrUnlisted]. A listed signature that cannot be fetched now is an error: it may still be
+// good.
 func Recorded(ctx context.Context, r *registry.Repository, key *notation.Signer, image ocispec.Descriptor, recorded string) (Signature, bool, error) {
 	none := Signature{}
 	list, _, err := r.Signatures(ctx, image)
@@ -219,13 +217,13 @@ func Recorded(ctx context.Context, r *registry.Repository, key *notation.Signer,
 	}
 	mediaType, blob, err := r.FetchSignature(ctx, list[i])
 	switch {
-	case errors.Is(err, registry.ErrDangling): // a moment ago it was there
+	case errors.Is(err, registry.ErrDangling): // it was there a moment ago
 		return none, false, failure.New(failure.Transient, err)
 	case err != nil && !errors.Is(err, registry.ErrBroken):
 		return none, false, err
 	}
 	if err != nil {
-		return none, false, nil // it could not be read later either
+		return none, false, nil // a later read would fail too
 	}
 	return read(ctx, key, image, recorded, mediaType, blob)
 }
@@ -244,8 +242,8 @@ func unlisted(ctx context.Context, r *registry.Repository, key *notation.Signer,
 	return one, false, ErrUnlisted
 }
 
-// read returns what a signature of that digest says, and reports whether it is intact, over the image
-// and not past its date.
+// read returns the content of a signature with that digest, and reports whether it is intact, over the image and not
+// expired.
 func read(ctx context.Context, key *notation.Signer, image ocispec.Descriptor, digest, mediaType string, blob []byte) (Signature, bool, error) {
 	c, err := notation.Read(mediaType, blob)
 	if err != nil || !c.Over(image) || !c.Verifies(time.Now()) {

@@ -14,46 +14,45 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// Verdict is what a trust policy makes of the signatures of one image.
+// Verdict is a trust policy's verdict on the signatures of one image.
 type Verdict struct {
 	Signatures int      // listed
 	Listed     []string // the digests of their manifests
 	Trusted    bool     // at least one passes the trust policy
-	// Doubt is what a strict policy holds against the best of them, whatever the level of this
-	// one. Its zero value: nothing, or there are none.
+	// Doubt is what a strict policy holds against the best of them, whatever this policy's level. It is zero if there
+	// is nothing, or if there are no signatures.
 	Doubt  notation.Doubt
 	Reason string              // of the doubt
 	Signed []map[string]string // the metadata of each trusted signature
-	// Refused is why notation verify refuses the image although one of its signatures is
-	// trusted; empty: it does not.
+	// Refused is why notation verify refuses the image although one of its signatures is trusted, or empty if it does
+	// not.
 	Refused string
-	// Unread reports whether a listed signature could not be read. Nobody knows then that
-	// Notation does not trust the image.
+	// Unread reports whether a listed signature could not be read. Then it is unknown whether Notation trusts the
+	// image.
 	Unread   bool
-	NotAfter time.Time // until when the trusted signature verifies; zero: no date ends it
+	NotAfter time.Time // until when the trusted signature verifies; zero: no end
 }
 
-// Judge asks the verifier about each signature of an image, so that one that is broken
-// does not hide a good one; and then, as the good one does not help who stops at the broken
-// one, whether notation verify would come to the same end. It is safe for concurrent use.
+// Judge asks the verifier about each signature of an image, so that a broken one does not hide a good one. It then
+// checks whether notation verify would come to the same result, since that may stop at the broken one. It is safe for
+// concurrent use.
 type Judge struct {
 	Verifier *notation.Verifier
-	// Seen is told of the signatures of an image that were looked at, each time they are; nil: nobody is. It
-	// decides nothing.
+	// Seen is called with the signatures of an image each time they were looked at. It decides nothing. May be nil.
 	Seen func(image ocispec.Descriptor, list []Looked)
 }
 
 // Looked is a signature that was looked at.
 type Looked struct {
 	notation.Entry
-	Unknown error // why nothing is known of it; nil: its verdict holds
+	Unknown error // why nothing is known about it; nil: its verdict is valid
 }
 
-// Judge returns the verdict on an image in the repository of that name, by which trust policies know
-// it. An error means that the verdict is unknown. The signatures are listed while describe, which is called
-// once, finds out what the image is; its error is returned.
+// Judge returns the verdict on an image in the repository with the name that trust policies use. An error means that
+// the verdict is unknown. Judge lists the signatures while describe, which is called once, finds out what the image
+// is; it returns describe's error.
 func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, d digest.Digest, describe func(context.Context) (ocispec.Descriptor, error)) (Verdict, error) {
-	ctx, cancel := context.WithCancel(ctx) // that of an image which is not there is not waited for
+	ctx, cancel := context.WithCancel(ctx) // do not wait for the list of an image that does not exist
 	defer cancel()
 	first := make(chan list, 1)
 	go func() { first <- listOf(ctx, r, d) }()
@@ -63,7 +62,7 @@ func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, d
 	}
 	l := <-first
 	v, err := j.judgeListed(ctx, r, name, image, l)
-	if err == nil && l.inTag { // what is said of it does not rest on the word of an older answer
+	if err == nil && l.inTag { // the verdict must not rest on an older answer
 		if err = r.CheckList(ctx, image, l.inTag); errors.Is(err, registry.ErrListMoved) {
 			v, err = j.judgeListed(ctx, r, name, image, listOf(ctx, r, d))
 		}
@@ -74,7 +73,7 @@ func (j Judge) Judge(ctx context.Context, r *registry.Repository, name string, d
 	return v, nil
 }
 
-// list is what the registry lists of an image.
+// list is what the registry lists for an image.
 type list struct {
 	entries []ocispec.Descriptor
 	inTag   bool
@@ -105,7 +104,7 @@ func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name str
 			return none, ctx.Err()
 		case err != nil && found.lost != nil:
 			j.seen(found)
-			return none, found.lost // one in trouble is enough to wait for
+			return none, found.lost // the first unreadable one is enough
 		case err != nil:
 			found.lost, found.lostAt = err, len(found.entries)
 		}
@@ -115,9 +114,9 @@ func (j Judge) judgeListed(ctx context.Context, r *registry.Repository, name str
 	return found.verdict(ctx)
 }
 
-// otherEntry is an entry that says it is no signature, in a list that the registry calls
-// filtered. notation verify takes it for one: it goes on if the manifest has one layer, and
-// refuses the image else. An error leaves that unknown.
+// otherEntry returns the entry of something that says it is not a signature, in a list that the registry calls
+// filtered. notation verify takes it for a signature: it goes on if the manifest has one layer, and otherwise refuses
+// the image. An error means that this is unknown.
 func otherEntry(ctx context.Context, r *registry.Repository, m ocispec.Descriptor) (notation.Entry, error) {
 	e := notation.Entry{Listed: m, Verdict: notation.Verdict{Doubt: notation.Unproven, Reason: "it is no signature"}}
 	if e.Err = registry.CheckEntry(m); e.Err != nil {
@@ -137,8 +136,8 @@ func otherEntry(ctx context.Context, r *registry.Repository, m ocispec.Descripto
 	return e, nil
 }
 
-// judgeOne fetches and judges one signature. What can never be read is not trusted, and the
-// entry says why; an error leaves it unknown.
+// judgeOne fetches and judges one signature. One that can never be read is not trusted, and the entry says why. An
+// error means that this is unknown.
 func (j Judge) judgeOne(ctx context.Context, r *registry.Repository, found judgedList, m ocispec.Descriptor) (notation.Entry, error) {
 	e := notation.Entry{Listed: m}
 	e.MediaType, e.Blob, e.Err = r.FetchSignature(ctx, m)
@@ -154,19 +153,19 @@ func (j Judge) judgeOne(ctx context.Context, r *registry.Repository, found judge
 	return e, err
 }
 
-// judgedList is what is known of the signatures of one image.
+// judgedList is what is known about the signatures of one image.
 type judgedList struct {
 	reference string
 	image     ocispec.Descriptor
-	listed    []ocispec.Descriptor                             // all that the registry lists, in its order
+	listed    []ocispec.Descriptor                             // everything the registry lists, in its order
 	distinct  []ocispec.Descriptor                             // the signatures among them, each once
-	entries   []notation.Entry                                 // the first of those, which were looked at
-	lost      error                                            // why one of them is not known, which may be good; nil: all are
+	entries   []notation.Entry                                 // the first of those, which were judged
+	lost      error                                            // why one of them, which may be good, is unknown; nil: all are known
 	lostAt    int                                              // its index
-	other     func(ocispec.Descriptor) (notation.Entry, error) // fetches what is listed and no signature
+	other     func(ocispec.Descriptor) (notation.Entry, error) // fetches listed entries that are not signatures
 }
 
-// seen tells what was looked at, if somebody wants to see it.
+// seen calls Seen with what was looked at, if it is set.
 func (j Judge) seen(f judgedList) {
 	if j.Seen == nil {
 		return
@@ -181,7 +180,7 @@ func (j Judge) seen(f judgedList) {
 	j.Seen(f.image, list)
 }
 
-// verdict sums up. An error means that it is unknown.
+// verdict sums up. An error means that the verdict is unknown.
 func (f *judgedList) verdict(ctx context.Context) (Verdict, error) {
 	v := Verdict{Signatures: len(f.distinct)}
 	for _, m := range f.distinct {
@@ -199,7 +198,7 @@ func (f *judgedList) verdict(ctx context.Context) (Verdict, error) {
 	if !strict {
 		v.Doubt, v.Reason = best.Doubt, best.Reason
 		if len(f.distinct) > notation.MaxSignatures {
-			v.Unread = true // one behind those may be trusted, by whoever looks further
+			v.Unread = true // a later one may be trusted by a verifier that looks further
 			v.Reason = "no trusted signature among the first 100; one is not because: " + v.Reason
 		}
 	}
@@ -218,9 +217,8 @@ func (f *judgedList) verdict(ctx context.Context) (Verdict, error) {
 	return v, nil
 }
 
-// inOrder returns what notation verify would look at, to the first entry that ends it: one that
-// is trusted or that cannot be fetched. An error means that the entry which ends it now may not
-// do so later.
+// inOrder returns what notation verify would look at, up to the first entry that ends it: a trusted one or one that
+// cannot be fetched. An error means that the entry that ends it now may not do so later.
 func (f *judgedList) inOrder() (list []notation.Entry, err error) {
 	for _, m := range f.listed {
 		if len(list) == notation.MaxSignatures {
@@ -248,8 +246,8 @@ func (f *judgedList) inOrder() (list []notation.Entry, err error) {
 	return list, nil
 }
 
-// sum notes what the trusted signatures bind, and returns the best verdict; nil: there is
-// none. If one needs no leniency, what binds needs none either.
+// sum records what the trusted signatures bind, and returns the best verdict, or nil if there is none. If one needs
+// no leniency, only such signatures count for what is bound.
 func (f *judgedList) sum(v *Verdict) *notation.Verdict {
 	var best *notation.Verdict
 	for i := range f.entries {
@@ -258,7 +256,7 @@ func (f *judgedList) sum(v *Verdict) *notation.Verdict {
 		}
 		e := &f.entries[i]
 		one := &e.Verdict
-		// What is malformed in the list itself is no signature for anybody.
+		// A malformed entry in the list itself is not a signature for anybody.
 		v.Unread = v.Unread || e.Err != nil && registry.CheckEntry(e.Listed) == nil
 		if one.Strict() && (best == nil || !best.Strict()) {
 			v.Signed = nil
@@ -273,9 +271,9 @@ func (f *judgedList) sum(v *Verdict) *notation.Verdict {
 	return best
 }
 
-// broken reports whether the registry itself gives for a listed signature what nobody would accept:
-// no signature, other bytes, or nothing. That is enough for a verdict, and not for signing: only
-// ErrBroken proves that the listed signature is not ours. A proxy's 404 says nothing at all.
+// broken reports whether the registry itself returns for a listed signature something that nobody would accept: no
+// signature, other bytes, or nothing. That is enough for a verdict, but not for signing: only ErrBroken proves that
+// the listed signature is not ours. A proxy's 404 says nothing.
 func broken(err error) bool {
 	return errors.Is(err, registry.ErrBroken) || errors.Is(err, registry.ErrDangling) || failure.Of(err) == failure.Security
 }

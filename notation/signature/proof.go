@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// Claim is what a ledger says of a signature that a run has made. It can be forged.
+// Claim is a ledger's record of a signature made by a run. It can be forged.
 type Claim struct {
 	Image     digest.Digest
 	Signature digest.Digest // of its manifest
@@ -25,14 +25,14 @@ type Claim struct {
 
 // Proof decides which signatures undo may delete.
 type Proof struct {
-	Named       []notation.Identity // whose signatures may be deleted; none: any that a claim is true of
-	MetadataGUN string              // the name under which an envelope of ours has its GUN
+	Named       []notation.Identity // whose signatures may be deleted; none: any with a true claim
+	MetadataGUN string              // the metadata key of the GUN in our envelopes
 }
 
-// Check returns the claim if the registry has the signature and it is what is claimed: a Notation
-// signature of exactly this image, by this certificate, which is one of those that are named, made by
-// this tool for this GUN. It is absent only where the registry itself says that it has nothing under
-// the digest. A failure of class security says that it has something else there.
+// Check returns the claim if the registry has the signature and it is what is claimed: a Notation signature of
+// exactly this image, made by this tool for this GUN, with this certificate, by one of the named identities. It is
+// absent only if the registry itself says that it has nothing under the digest. A failure of class security says that
+// it has something else there.
 func (p Proof) Check(ctx context.Context, r *registry.Repository, c Claim) lookup.Answer[Claim] {
 	stored, err := r.StoredSignature(ctx, c.Image, c.Signature).Result()
 	if err != nil {
@@ -51,8 +51,8 @@ func (p Proof) Check(ctx context.Context, r *registry.Repository, c Claim) looku
 	return lookup.Found(c)
 }
 
-// proven returns what a signature says, or an error unless it is the one that the ledger says a run
-// has made. The GUN tells it from those that the same key made by other tools.
+// proven returns the contents of a signature, or an error unless it is the one that the ledger records. The GUN
+// distinguishes it from signatures that other tools made with the same key.
 func (p Proof) proven(c Claim, s registry.Stored) (says notation.Contents, err error) {
 	says, err = notation.Read(s.MediaType, s.Envelope)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package algorithm knows the six key specs of the Notary Project and what each
-// implies: hash, padding, the form of the signature. Pure functions.
+// Package algorithm knows the six key specs of the Notary Project and what each implies: the hash, the padding, the
+// form of the signature. Its functions are pure.
 package algorithm
 
 import (
@@ -7,7 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
-	_ "crypto/sha256" // the hashes that Digest makes
+	_ "crypto/sha256" // the hashes that Digest uses
 	_ "crypto/sha512"
 	"encoding/asn1"
 	"errors"
@@ -29,7 +29,7 @@ type Algorithm struct {
 	Name     plugin.SignatureAlgorithm
 }
 
-// ErrUnsupported is returned for a key that Notation knows no key spec for.
+// ErrUnsupported is returned for a key that has no Notation key spec.
 var ErrUnsupported = errors.New("only RSA keys of 2048, 3072 or 4096 bits and EC keys on P-256, P-384 or P-521 make Notation signatures")
 
 var (
@@ -71,8 +71,7 @@ func (a Algorithm) Digest(payload []byte) []byte {
 	return h.Sum(nil)
 }
 
-// Verify tells by its error whether signature, in Notation's form, is pub's
-// over digest.
+// Verify returns an error unless signature, in Notation's form, is pub's over digest.
 func (a Algorithm) Verify(pub crypto.PublicKey, digest, signature []byte) error {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:
@@ -92,8 +91,8 @@ func (a Algorithm) Verify(pub crypto.PublicKey, digest, signature []byte) error 
 	}
 }
 
-// PadECDSA brings a token's r||s to Notation's form, both halves as long as the
-// curve's order. Some tokens leave leading zeros out of both halves.
+// PadECDSA converts a token's r||s to Notation's form: both halves as long as the curve's order. Some tokens leave
+// leading zeros out of both halves.
 func PadECDSA(curve elliptic.Curve, signature []byte) ([]byte, error) {
 	size := coordinateSize(curve)
 	if len(signature) == 0 || len(signature)%2 != 0 || len(signature) > 2*size {
@@ -109,7 +108,7 @@ func PadECDSA(curve elliptic.Curve, signature []byte) ([]byte, error) {
 
 func coordinateSize(curve elliptic.Curve) int { return (curve.Params().N.BitLen() + 7) / 8 }
 
-// RawECDSA brings an ASN.1 signature, as services and X.509 have it, to Notation's form.
+// RawECDSA converts an ASN.1 signature, as used by services and X.509, to Notation's form.
 func RawECDSA(curve elliptic.Curve, der []byte) ([]byte, error) {
 	var signature struct{ R, S *big.Int }
 	rest, err := asn1.Unmarshal(der, &signature)

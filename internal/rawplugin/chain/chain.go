@@ -1,7 +1,7 @@
-// Package chain finds the certificate of a key and the way from it to a root.
+// Package chain finds the certificate of a key and builds its chain to a root.
 //
-// What it returns has passed Notation's own rules for signing certificates.
-// Notation checks them too, but only after the key has been used.
+// The chain it returns has passed Notation's own rules for signing certificates. Notation checks them too, but only
+// after the key has been used.
 package chain
 
 import (
@@ -16,20 +16,18 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// maxDepth bounds a chain, maxTries the search for one: cross-signed
-// certificates can make the number of ways explode.
+// maxDepth bounds a chain, maxTries the search for one: cross-signed certificates can make the number of chains
+// explode.
 const (
 	maxDepth = 10
 	maxTries = 1000
 )
 
-// ErrIncomplete is returned by Build if no way leads to a self-signed root:
-// with more certificates there may be one.
+// ErrIncomplete is returned by Build if no chain reaches a self-signed root. More certificates may help.
 var ErrIncomplete = errors.New("the certificate chain does not reach a self-signed root")
 
-// Leaf chooses the certificate of the key among those that the token keeps
-// beside it and those of ca_certs; belongs reports whether one is the key's.
-// After a renewal there may be several; then the one in ca_certs is meant.
+// Leaf chooses the key's certificate among those that the token stores with it and those of ca_certs; belongs reports
+// whether a certificate is the key's. After a renewal there may be several; then Leaf takes the one in ca_certs.
 func Leaf(onToken, inFile []*x509.Certificate, belongs func(*x509.Certificate) bool) (*x509.Certificate, error) {
 	own := distinct(slices.Concat(onToken, inFile), belongs)
 	if len(own) > 1 {
@@ -65,9 +63,8 @@ func distinct(certs []*x509.Certificate, belongs func(*x509.Certificate) bool) [
 	return out
 }
 
-// Build orders certificates of pool behind leaf, up to a self-signed root, such
-// that Notation accepts the chain at that time. Certificates that the chain does
-// not need are left out. Its errors are faults; one wraps ErrIncomplete.
+// Build orders certificates of pool behind leaf, up to a self-signed root, into a chain that Notation accepts at now.
+// It leaves out certificates that the chain does not need. Its errors are faults; one wraps ErrIncomplete.
 func Build(leaf *x509.Certificate, pool []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	s := search{pool: pool, now: now}
 	if s.extend([]*x509.Certificate{leaf}) {
@@ -130,13 +127,13 @@ func issued(issuer, cert *x509.Certificate) bool {
 	return bytes.Equal(issuer.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(issuer) == nil
 }
 
-// selfSigned does not ask for a CA: one signing certificate may stand alone.
+// selfSigned does not require a CA: one signing certificate may stand alone.
 func selfSigned(c *x509.Certificate) bool {
 	return bytes.Equal(c.RawSubject, c.RawIssuer) &&
 		c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 
-// Raw returns the chain as the protocol wants it: DER, leaf first.
+// Raw returns the chain in the protocol's form: DER, leaf first.
 func Raw(chain []*x509.Certificate) [][]byte {
 	out := make([][]byte, len(chain))
 	for i, c := range chain {

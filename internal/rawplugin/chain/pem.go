@@ -7,7 +7,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/fault"
 )
 
-// ReadFile returns the certificates of a file, in its order; no path gives none.
+// ReadFile returns the certificates of a file in order, or none for an empty path.
 func ReadFile(path string) ([]*x509.Certificate, error) {
 	if path == "" {
 		return nil, nil

@@ -1,5 +1,5 @@
-// Package pkitest issues the certificates that this plugin's tests need. Keys may be a
-// token's, of which only the public part is here.
+// Package pkitest issues the certificates that this plugin's tests need. A key may be in a token, with only its
+// public part known here.
 package pkitest
 
 import (
@@ -45,21 +45,21 @@ func (ca *CA) Intermediate(t testing.TB, name string) *CA {
 	return authority(t, id, err)
 }
 
-// Cross certifies other, its name and key, by ca.
+// Cross makes a certificate by ca for other's name and key.
 func (ca *CA) Cross(t testing.TB, other *CA) *x509.Certificate {
 	t.Helper()
 	id, err := ca.id.Issue(other.Cert.Subject.CommonName, other.id.Key, pki.CA)
 	return certificate(t, id, err)
 }
 
-// Leaf issues a code signing certificate for pub; change may spoil it first.
+// Leaf issues a code signing certificate for pub; change may first break it.
 func (ca *CA) Leaf(t testing.TB, pub crypto.PublicKey, change ...func(*x509.Certificate)) *x509.Certificate {
 	t.Helper()
 	id, err := ca.id.Issue("leaf", pki.Public(pub), change...)
 	return certificate(t, id, err)
 }
 
-// SelfSigned is a signing certificate that is its own root.
+// SelfSigned returns a signing certificate that is its own root.
 func SelfSigned(t testing.TB, key crypto.Signer) *x509.Certificate {
 	t.Helper()
 	id, err := pki.SelfSigned("alone", key)

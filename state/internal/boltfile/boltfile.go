@@ -9,19 +9,19 @@ import (
 
 const maxDepth = 48 // levels of a tree; 100 million items need six
 
-// Damage says what is wrong with a file. Other errors are of reading it.
+// Damage says what is wrong with a file. Other errors come from reading it.
 type Damage string
 
 func (d Damage) Error() string { return string(d) }
 
 func damaged(format string, args ...any) error { return Damage(fmt.Sprintf(format, args...)) }
 
-// A File is walked once: each page that is reached is accounted for, and no page twice.
+// A File is walked once. Each page reached is claimed, and none twice.
 type File struct {
 	file    io.ReaderAt
 	meta    meta
 	used    []bool            // by page: reached, or free
-	left    uint64            // pages not accounted for yet
+	left    uint64            // pages not claimed yet
 	buckets map[string][]byte // by name: a header, followed by the tree itself when that is small
 }
 
@@ -48,13 +48,13 @@ func Read(file io.ReaderAt, size int64) (*File, error) {
 	})
 }
 
-// Has reports whether there is a bucket.
+// Has reports whether the bucket exists.
 func (f *File) Has(bucket string) bool { return f.buckets[bucket] != nil }
 
-// Buckets returns how many there are.
+// Buckets returns the number of buckets.
 func (f *File) Buckets() int { return len(f.buckets) }
 
-// Each visits the entries of a bucket that is there, in order.
+// Each visits the entries of an existing bucket, in order.
 func (f *File) Each(bucket string, visit func(key, value []byte) error) error {
 	top, err := f.tree(f.buckets[bucket])
 	if err != nil {
@@ -68,7 +68,7 @@ func (f *File) Each(bucket string, visit func(key, value []byte) error) error {
 	})
 }
 
-// Peek visits the entries of a bucket that is there before anything else is believed: it accounts for no page.
+// Peek visits the entries of an existing bucket before the file is trusted. It claims no page.
 func (f *File) Peek(bucket string, visit func(key, value []byte) error) error {
 	peek := *f
 	peek.used = make([]bool, len(f.used))
@@ -79,7 +79,7 @@ func (f *File) Peek(bucket string, visit func(key, value []byte) error) error {
 	return peek.walk(top, nil, nil, 0, func(_ uint32, key, value []byte) error { return visit(key, value) })
 }
 
-// End accounts for the pages that are free. It comes last: no page may be left then.
+// End claims the free pages. Call it last: no page may remain.
 func (f *File) End() error {
 	if err := f.freelist(); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (f *File) End() error {
 	return nil
 }
 
-// claim marks pages as accounted for, each once.
+// claim marks pages as accounted for. Each page can be claimed once.
 func (f *File) claim(id, span uint64) error {
 	if span > f.meta.pages || id > f.meta.pages-span {
 		return damaged("page %d (and %d more) is beyond the end at %d", id, span-1, f.meta.pages)
@@ -105,7 +105,7 @@ func (f *File) claim(id, span uint64) error {
 	return nil
 }
 
-// load reads a page, claims it and checks that it is what it says.
+// load reads a page, claims it and checks its header.
 func (f *File) load(id uint64) (page, error) {
 	if id < 2 || id >= f.meta.pages {
 		return page{}, damaged("page %d is beyond the end at %d", id, f.meta.pages)
@@ -216,13 +216,12 @@ func between(low, key, high []byte, strict bool) bool {
 	return low == nil || c < 0 || c == 0 && !strict
 }
 
-// tree returns the page at the top of a bucket.
+// tree returns the root page of a bucket.
 func (f *File) tree(root []byte) (page, error) {
 	if id := order.Uint64(root); id != 0 {
 		return f.load(id)
 	}
-	// The pages of a small bucket lie in its value, which starts anywhere; its
-	// entries count from there.
+	// A small bucket's pages are in its value, which starts anywhere; offsets of its entries count from there.
 	inline := root[bucketHeader:]
 	if len(inline) < pageHeader {
 		return page{}, damaged("a small bucket of %d bytes", len(inline))
@@ -234,7 +233,7 @@ func (f *File) tree(root []byte) (page, error) {
 	return p, nil
 }
 
-// freelist accounts for the pages that are free.
+// freelist claims the free pages.
 func (f *File) freelist() error {
 	if f.meta.freelist == noFreelist {
 		return damaged("the list of free pages is missing")
@@ -248,7 +247,7 @@ func (f *File) freelist() error {
 	}
 	at, count := uint64(pageHeader), uint64(p.count)
 	if p.count == 0xFFFF {
-		// Too many for the header: the number is in the first place.
+		// Too many for the header: the first element holds the number.
 		first, ok := p.slice(at, 8)
 		if !ok {
 			return damaged("the list of free pages is empty")

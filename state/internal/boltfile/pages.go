@@ -1,15 +1,12 @@
-// Package boltfile reads a file of bbolt's as plain bytes and accounts for every page of it.
+// Package boltfile reads a bbolt file as plain bytes and accounts for every page of it.
 //
-// bbolt maps its file into memory and believes what it finds there: an offset
-// that points out of the file, or a file that has become shorter, ends the
-// process in a way no recover can catch. So the file is first read here. It is sound
-// only if every page is either reached exactly once from the root or recorded as free,
-// and all keys are in order. The layout is that of bbolt's file version 2, which is written
-// in the byte order of the machine.
+// bbolt maps its file into memory and trusts it: an offset beyond the file's end, or a truncated file, crashes the
+// process in a way that no recover can catch. So this package reads the file first. It is sound only if every page is
+// either reached exactly once from the root or recorded as free, and all keys are in order. The layout is that of
+// bbolt's file version 2, which uses the machine's byte order.
 //
-// What cannot be seen is damage to the newer of the two starting pages: that
-// looks like a crash before the last commit was complete, and the file is
-// then the one before that commit.
+// Damage to the newer of the two meta pages is not detected: it looks like a crash before the last commit was
+// complete, and the file then has the state before that commit.
 package boltfile
 
 import (
@@ -27,7 +24,7 @@ const (
 	branchEntry  = 16 // pos 4, key size 4, page 8
 	leafEntry    = 16 // flags 4, pos 4, key size 4, value size 4
 	bucketHeader = 16 // root page 8, sequence 8
-	metaSize     = 64 // ending in a checksum of what is before
+	metaSize     = 64 // ends in a checksum of the preceding bytes
 
 	branchPage   = 0x01
 	leafPage     = 0x02
@@ -39,17 +36,17 @@ const (
 
 var order = binary.NativeEndian
 
-// meta is one of the two alternating roots of the file.
+// meta is one of the file's two alternating meta pages.
 type meta struct {
 	pageSize int64
 	root     uint64
 	freelist uint64
-	pages    uint64 // number of pages in use, the first beyond them
+	pages    uint64 // number of pages in use
 	txid     uint64
 }
 
-// parseMeta reads a meta page without its header; false if it is not valid,
-// as one of the two may be after a crash. b has its metaSize bytes.
+// parseMeta reads a meta page without its header; it returns false if it is not valid, as one of the two may be after
+// a crash. b has metaSize bytes.
 func parseMeta(b []byte) (meta, bool) {
 	if order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion {
 		return meta{}, false
@@ -76,7 +73,7 @@ func readMeta(r io.ReaderAt, size int64) (meta, error) {
 			return
 		}
 		m, ok := parseMeta(buf[pageHeader:])
-		// The second one lies where its own page size says.
+		// The second meta page is at the offset given by its own page size.
 		if ok && (offset == 0 || offset == m.pageSize) && (!found || m.txid > best.txid) {
 			best, found = m, true
 		}
@@ -102,13 +99,13 @@ func (m meta) check(size int64) error {
 	return nil
 }
 
-// A page is one node of a tree, with the pages it flows over into.
+// A page is one node of a tree, with its overflow pages.
 type page struct {
 	id    uint64
 	flags uint16
 	count int
-	span  uint64 // number of pages it takes
-	data  []byte // all of it, header included; a bucket inside a value ends where the value ends
+	span  uint64 // number of pages it occupies
+	data  []byte // complete, header included; a page inside a value ends with the value
 }
 
 func parsePage(data []byte) page {
@@ -121,9 +118,9 @@ func parsePage(data []byte) page {
 	}
 }
 
-// slice returns n bytes at offset, or false when they are not in the page.
+// slice returns n bytes at offset, or false if they are not all in the page.
 func (p page) slice(offset, n uint64) ([]byte, bool) {
-	// Sums of 32 bit numbers: no overflow.
+	// Sums of 32-bit numbers cannot overflow.
 	if offset+n > uint64(len(p.data)) {
 		return nil, false
 	}
