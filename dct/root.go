@@ -220,7 +220,7 @@ func decodeSigned(raw []byte) (*data.Signed, error) {
 	return &s, nil
 }
 
-// selfSigned checks that its own keys signed a remembered root. This detects damage to where it was stored.
+// selfSigned checks that a remembered root is signed by its own keys. This detects damage where it was stored.
 func selfSigned(root *data.SignedRoot, raw []byte) error {
 	s, err := decodeSigned(raw)
 	if err != nil {

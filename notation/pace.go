@@ -47,7 +47,7 @@ const (
 
 	minPause = 100 * time.Millisecond // between two tries at the closed gate
 	maxPause = 5 * time.Second
-	patience = 5 // a pause is this fraction of the time the gate has been closed, and bounds how late its opening is noticed
+	patience = 5 // a pause is 1/patience of the time the gate has been closed, and bounds how late its opening is noticed
 
 	often    = 10 * time.Second // between two reports of throttling
 	long     = time.Second      // a wait that is reported at once

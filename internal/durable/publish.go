@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 )
 
-// Publish gives the finished file temp its name path, in the same directory,
-// and never replaces a file that is there already: then the error is
-// fs.ErrExist and temp stays. On success temp is gone.
+// Publish moves the finished file temp to path, in the same directory, and never replaces an existing file: then the
+// error is fs.ErrExist and temp stays. On success temp is gone.
 //
 // Unlike a rename, which would take away a file that another process has created and opened in the meantime, a hard
 // link fails when the name is taken. On a file system without hard links, the best possible is to check and then

@@ -15,7 +15,7 @@ const (
 	Missing    Class = "missing"     // the registry has no such digest
 	Unsignable Class = "unsignable"  // Docker schema 1: its digest is not that of its bytes
 	NotPlanned Class = "not-in-plan" // run --plan, and the plan does not sign it
-	NotAsked   Class = "not-asked"   // run --only, and what it names does not have it; nor is it done
+	NotAsked   Class = "not-asked"   // run --only does not name it, and it is not done yet
 	// PlanUnknown: with run --plan, the plan could not decide about it. The run is not complete.
 	PlanUnknown Class = "unknown-in-plan"
 )

@@ -25,7 +25,7 @@ type sides struct {
 	seen    time.Time // when a pass last reached the repository
 	whole   time.Time // when it was last compared completely
 	rows    map[string]int
-	came    map[inClass]time.Time // when each tag came into its class; zero: with the repository
+	came    map[inClass]time.Time // when each tag came into its class; zero: as long as the repository is known
 	unread  string
 	expires map[string]time.Time
 	signed  time.Time

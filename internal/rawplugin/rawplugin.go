@@ -48,7 +48,7 @@ func (p Plugin) Main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	c.Execute(context.Background(), os.Args) // exits by itself on errors
+	c.Execute(context.Background(), os.Args) // exits on errors
 }
 
 // GetMetadata opens no key: Notation calls it for each listing of plugins.

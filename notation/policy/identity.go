@@ -18,7 +18,8 @@ const anyone = "*"
 
 const hintOwnSubject = "have the certificate issued with a CN of its own; or, if its authority issues certificates to this key alone, say so with --dedicated-ca"
 
-// identities returns a statement's identities. No other key may match them under the statement's trust store.
+// identities returns a statement's identities. It checks that its trust store is valid and that no other key matches
+// them.
 func (t Trust) identities(s Statement) ([]string, error) {
 	ids, err := s.identities()
 	if err == nil {

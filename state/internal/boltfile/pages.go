@@ -1,9 +1,9 @@
 // Package boltfile reads a bbolt file as plain bytes and accounts for every page of it.
 //
 // bbolt maps its file into memory and trusts it: an offset beyond the file's end, or a truncated file, crashes the
-// process in a way that no recover can catch. So this package reads the file first. It is sound only if every page is
-// either reached exactly once from the root or recorded as free, and all keys are in order. The layout is that of
-// bbolt's file version 2, which uses the machine's byte order.
+// process in a way that no recover can catch. So this package reads the file first. The file is sound only if every
+// page is either reached exactly once from the root or recorded as free, and all keys are in order. The layout is
+// that of bbolt's file version 2, which uses the machine's byte order.
 //
 // Damage to the newer of the two meta pages is not detected: it looks like a crash before the last commit was
 // complete, and the file then has the state before that commit.
