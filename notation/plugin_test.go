@@ -19,7 +19,7 @@ import (
 // in an envelope.
 func TestPluginMisbehavesWhileSigning(t *testing.T) {
 	t.Parallel()
-	const timeout = 2500 * time.Millisecond // more than waitDelay
+	const timeout = waitDelay + 1500*time.Millisecond
 	for kind, want := range map[kmstest.Kind]failure.Class{
 		kmstest.AccessDenied: failure.Denied, kmstest.Validation: failure.Denied, kmstest.TimeoutCode: failure.Transient, kmstest.GenericError: failure.Transient,
 		kmstest.PlainTextStderr: failure.Transient, kmstest.PanicText: failure.Transient, kmstest.EmptyStderr: failure.Transient, kmstest.ExitOneValidStdout: failure.Transient,

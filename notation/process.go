@@ -16,8 +16,9 @@ const (
 	maxStdout = 1 << 20
 	maxStderr = 64 << 10
 	// waitDelay is how long output may stay open after the plugin has ended. Otherwise a child that the plugin left
-	// behind would block us forever.
-	waitDelay = time.Second
+	// behind would block us forever. A process that is just being started holds what it inherits until it runs its own
+	// program: more than a second where the machine is overloaded, and each such failure costs another key operation.
+	waitDelay = 5 * time.Second
 )
 
 // result is the outcome of a plugin process.
@@ -54,8 +55,7 @@ func runProcess(ctx context.Context, path, command string, request []byte, env [
 		r.failed = true
 		return r, nil
 	case errors.Is(err, exec.ErrWaitDelay):
-		// This machine may also have been too busy for a second: a process that is just being started holds what it
-		// inherits until it runs its own program.
+		// This machine may also have been too busy.
 		return r, errLeftOpen
 	}
 	return r, err
