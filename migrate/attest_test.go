@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// key is a signer that counts and fails where told.
+// key is a signer that counts its calls and fails on demand.
 type key struct {
 	asked    []ocispec.Descriptor
 	metadata map[string]string
@@ -31,8 +31,8 @@ func (k *key) Sign(_ context.Context, subject ocispec.Descriptor, metadata map[s
 	return state.Envelope{}, k.err
 }
 
-// attesting lets package snapshot use an Attestor. Its envelopes are empty, so that nothing
-// is ever signed in the snapshot's eyes.
+// attesting lets package snapshot use an Attestor. Its envelopes are empty, so a snapshot never
+// sees anything as signed.
 type attesting struct{ *Attestor }
 
 func (attesting) Ours(context.Context, ocispec.Descriptor, string, []byte) (bool, error) {
@@ -44,7 +44,7 @@ func (a attesting) Attest(ctx context.Context, v snapshot.Verified) (snapshot.Si
 	return snapshot.Signature{}, err
 }
 
-// Promise 1: what no verified trust data stands behind is not attested.
+// Promise 1: data that no verified trust data backs is not attested.
 func TestNeverASignatureThatDCTDidNotVouchFor_ZeroVerified(t *testing.T) {
 	t.Parallel()
 	k := &key{}
@@ -54,7 +54,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor_ZeroVerified(t *testing.T) {
 	}
 }
 
-// saveWith saves the trust data of repositories and lets a key attest it.
+// saveWith saves the trust data of repositories and has a key attest it.
 func saveWith(t *testing.T, a *Attestor, names ...string) snapshot.Summary {
 	t.Helper()
 	s, err := notarytest.Start(notarytest.Options{})
@@ -102,8 +102,8 @@ func TestAttestedIsTheManifestOfVerifiedTrustData(t *testing.T) {
 	}
 }
 
-// What is signed of an image, with tags or as an index's child, attests no trust data: it
-// is told by what the signature says.
+// A signature over an image, with tags or as a child of an index, attests no trust data. What the
+// signature says tells them apart.
 func TestNoImageSignatureAttestsTrustData(t *testing.T) {
 	t.Parallel()
 	for name, w := range map[string]Work{
@@ -116,8 +116,8 @@ func TestNoImageSignatureAttestsTrustData(t *testing.T) {
 	}
 }
 
-// A key that refuses three times in a row is not asked for the other thousands, and what is
-// saved stays saved.
+// A key that refuses three times in a row is not asked for thousands more. What is saved stays
+// saved.
 func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
 	t.Parallel()
 	for class, want := range map[failure.Class]int{failure.Denied: patience, failure.Security: 1, failure.Permanent: 5} {
@@ -129,8 +129,8 @@ func TestDeniedKeyIsNotAskedAgain(t *testing.T) {
 	}
 }
 
-// A signature over an image does not vouch for a snapshot that has the image's digest, and
-// none for another repository's.
+// A signature over an image does not vouch for a snapshot with the same digest. An attestation of
+// another repository does not either.
 func TestOnlyAttestationsAttest(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// joined is a scene in which v1 is signed, and latest joined its digest after that.
+// joined returns a scene in which v1 is signed and latest was given its digest afterwards.
 func joined(t *testing.T) (*scene, *notarytest.Repository) {
 	t.Helper()
 	s := newScene(t)
@@ -27,7 +27,7 @@ func joined(t *testing.T) (*scene, *notarytest.Repository) {
 	return s, r
 }
 
-// runs is a run with the options that mutate sets.
+// runs makes a run with the options that mutate sets.
 func (s *scene) runs(mutate func(*Engine)) (Summary, []Outcome) {
 	s.T.Helper()
 	s.mutate = mutate
@@ -40,7 +40,7 @@ func (s *scene) runs(mutate func(*Engine)) (Summary, []Outcome) {
 func rebind(e *Engine)  { e.Rebind = true }
 func recheck(e *Engine) { e.Recheck = true }
 
-// counted is how many items have a note of a kind.
+// counted returns how many items have a note of a kind.
 func counted(outcomes []Outcome, kind string) (n int) {
 	for _, o := range outcomes {
 		if noted(o.Notes, kind) {
@@ -50,8 +50,8 @@ func counted(outcomes []Outcome, kind string) (n int) {
 	return n
 }
 
-// A tag that joined a digest after it was signed is reported by the ledger's record, by a
-// look at the registry, and by a plan, and nothing is signed for it.
+// A tag that was given a digest after it was signed is reported by a run that reads the ledger, by
+// one that asks the registry, and by a plan. Nothing is signed for it.
 func TestTagThatJoinedLaterIsReportedAsUnbound(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
@@ -79,8 +79,8 @@ func TestTagThatJoinedLaterIsReportedAsUnbound(t *testing.T) {
 	}
 }
 
-// --rebind signs once more, with all tags, and not a third time: neither with this ledger nor
-// with a new one.
+// --rebind signs once more, with all tags, but not a third time, neither with this ledger nor with
+// a new one.
 func TestRebindSignsOnceMore(t *testing.T) {
 	t.Parallel()
 	s, r := joined(t)
@@ -118,7 +118,7 @@ func TestRebindSignsOnceMore(t *testing.T) {
 			t.Errorf("plan afterwards: got %+v, want %s", it, ActionDone)
 		}
 	}
-	// Its role changed: that is another binding.
+	// Its role changed, so it is another binding.
 	s.Must(r.AddSigner("alice"))
 	s.Must(r.Sign("v1", d.Encoded(), 100))
 	s.Must(r.Publish())
@@ -142,7 +142,7 @@ func TestRebindSignsOnceMore(t *testing.T) {
 	}
 }
 
-// Several signatures may bind the tags together.
+// Several signatures together may bind the tags.
 func TestTagsMayBeBoundByAnySignatureOfOurs(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
@@ -154,7 +154,7 @@ func TestTagsMayBeBoundByAnySignatureOfOurs(t *testing.T) {
 	if counted(outcomes, "unbound") != 0 || len(s.operations) != 2 {
 		t.Errorf("got %d key operations, outcomes %+v, want 2 and none unbound", len(s.operations), outcomes)
 	}
-	// One of another repository, or of another key, binds nothing here.
+	// A signature of another repository or by another key binds nothing here.
 	for name, harm := range map[string]func(){
 		"another repository": func() { s.signed["second"][MetadataGUN] = "registry.example.com/other" },
 		"another key":        func() { s.signedBy["second"] = "other" },
@@ -166,14 +166,14 @@ func TestTagsMayBeBoundByAnySignatureOfOurs(t *testing.T) {
 	}
 }
 
-// Promise 3, of signing again: cut at any of these points, two signatures are there in the end
-// and no more.
+// Promise 3, of signing again: interrupted at any of these points, a rebind ends with exactly two
+// signatures.
 func TestRebindIsCutAndResumed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		step       string
 		happens    bool
-		operations int // for v1, in all
+		operations int // for v1, in total
 	}{
 		"cut before the look":     {"find", false, 2},
 		"cut at the key":          {"sign", false, 3},
@@ -202,7 +202,8 @@ func TestRebindIsCutAndResumed(t *testing.T) {
 	}
 }
 
-// A kill between taking an item back and recording its envelope leaves it to be looked at.
+// After a kill between reopening an item and recording its envelope, the next run asks the registry
+// first.
 func TestItemThatWasTakenBackIsLookedAtBeforeItIsSigned(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
@@ -218,8 +219,8 @@ func TestItemThatWasTakenBackIsLookedAtBeforeItIsSigned(t *testing.T) {
 	}
 }
 
-// What somebody has deleted from the registry is signed again with --recheck, once, and the
-// plan tells of it before.
+// With --recheck, a signature that somebody deleted from the registry is made again, once. The plan
+// says so beforehand.
 func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -262,13 +263,13 @@ func TestRecheckSignsAgainWhatTheRegistryLost(t *testing.T) {
 	}
 }
 
-// What a look finds is recorded where the ledger has it otherwise, and costs no write where it
-// has it so.
+// What --recheck finds is recorded where the ledger says otherwise. Where the ledger agrees,
+// nothing is written.
 func TestRecheckRecordsWhatIsNew(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	now := time.Now()
-	s.now = func() time.Time { return now } // so that all signatures are alike
+	s.now = func() time.Time { return now } // so that all signatures are equal
 	s.Publish(App, "v1")
 	s.runs(nil)
 	before := s.item("v1")
@@ -286,8 +287,7 @@ func TestRecheckRecordsWhatIsNew(t *testing.T) {
 	}
 }
 
-// Promise 4, of what is done: a look that failed is reported, signs nothing and takes nothing
-// back.
+// Promise 4, of finished items: a failed lookup is reported. It signs nothing and reopens nothing.
 func TestRecheckThatFailedTakesNothingBack(t *testing.T) {
 	t.Parallel()
 	for name, option := range map[string]func(*Engine){"recheck": recheck, "rebind": rebind} {
@@ -301,14 +301,14 @@ func TestRecheckThatFailedTakesNothingBack(t *testing.T) {
 	}
 }
 
-// An image that is gone is not done any more.
+// An image that is gone no longer counts as done.
 func TestRecheckOfAMissingImage(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.Publish(App, "v1", "v2")
 	s.runs(nil)
 	delete(s.Images, digest.FromString("image v1"))
-	// A server that answers so, and not for the repository, is not believed of what was there.
+	// A 404 for the image is not believed where the server does not answer for the repository.
 	s.Faults["answers"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("404")) }
 	summary, _ := s.runs(recheck)
 	s.want(summary, map[Result]int{ResultFailed: 1, ResultAlready: 1})
@@ -323,7 +323,7 @@ func TestRecheckOfAMissingImage(t *testing.T) {
 	}
 }
 
-// So it is with an image whose signature waits to be pushed.
+// The same holds for an image whose signature waits to be pushed.
 func TestImageThatIsMissingBeforeThePush(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -342,7 +342,7 @@ func TestImageThatIsMissingBeforeThePush(t *testing.T) {
 	}
 }
 
-// The last question before the key is used is where signatures are listed.
+// Right before the key is used, the run checks again where signatures are listed.
 func TestNothingIsSignedWhereTheListMayBeElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -361,7 +361,7 @@ func TestNothingIsSignedWhereTheListMayBeElsewhere(t *testing.T) {
 	}
 }
 
-// many lists signatures that were not looked at.
+// many lists signatures that were not inspected.
 type many struct{ *scene }
 
 func (m many) Find(ctx context.Context, image Image, key string) (Found, error) {
@@ -370,7 +370,7 @@ func (m many) Find(ctx context.Context, image Image, key string) (Found, error) 
 	return f, err
 }
 
-// Promise 4: a signature that was not looked at may bind the tag.
+// Promise 4: a signature that was not inspected may bind the tag.
 func TestRebindOfWhatWasNotLookedAtIsUnknown(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
@@ -386,7 +386,7 @@ func TestRebindOfWhatWasNotLookedAtIsUnknown(t *testing.T) {
 	}
 }
 
-// A plan that was made without --rebind signs no digest again.
+// With a plan that was made without --rebind, no digest is signed again.
 func TestPlanWithoutRebindRefusesIt(t *testing.T) {
 	t.Parallel()
 	s, _ := joined(t)
@@ -402,8 +402,8 @@ func TestPlanWithoutRebindRefusesIt(t *testing.T) {
 	s.want(summary, map[Result]int{ResultSigned: 1, ResultAlready: 1})
 }
 
-// An envelope that was never pushed and lacks a tag is pushed as it is, and reported; with
-// --rebind it is made anew before anything is pushed.
+// An envelope that was never pushed and lacks a tag is pushed as it is, and reported. With --rebind
+// it is made anew before anything is pushed.
 func TestEnvelopeThatLacksATagIsMadeAnewWhereThatIsWanted(t *testing.T) {
 	t.Parallel()
 	for name, option := range map[string]func(*Engine){"rebind": rebind, "without": nil} {

@@ -12,8 +12,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// A repository that has no room costs the key operations that are in flight, and no more;
-// others go on. Once there is room, what was signed is pushed without the key.
+// A full repository costs only the key operations in flight, and other repositories go on. Once
+// there is room, what was signed is pushed without the key.
 func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
 	t.Parallel()
 	const roomy = "registry.example.com/roomy"
@@ -54,8 +54,8 @@ func TestFullRepositorySpendsNoMoreKeyOperations(t *testing.T) {
 	s.once(append(tags, "w1", "w2")...)
 }
 
-// Where one repository after the other is full, the quota is of more than a repository, and
-// the run ends.
+// If one repository after the other is full, the quota covers more than one repository, and the run
+// ends.
 func TestFullRegistryEndsTheRun(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -77,8 +77,8 @@ func TestFullRegistryEndsTheRun(t *testing.T) {
 	}
 }
 
-// Whoever may read and not push is refused for all that is to be signed. Images between them that are signed
-// already do not hide that, while each refusal costs a key operation.
+// Somebody who may read but not push is refused for everything to be signed. Already signed images
+// in between do not hide that; each refusal costs a key operation.
 func TestDeniedPushesEndTheRunWhateverIsSignedBetweenThem(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Denied, failure.Transient} {

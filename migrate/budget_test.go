@@ -8,7 +8,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A run that may spend no more leaves the rest as it is, and the next goes on: each image is signed once.
+// A run whose budget is spent leaves the rest as it is, and the next run goes on. Each image is
+// signed once.
 func TestSpentRunGoesOn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -33,7 +34,8 @@ func TestSpentRunGoesOn(t *testing.T) {
 	s.once(tags...)
 }
 
-// So it is where the proof of the key is what may not be spent: nothing has failed, and nothing is pushed.
+// The same holds if the budget does not allow the key's proof: nothing has failed, and nothing is
+// pushed.
 func TestSpentBeforeTheProof(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

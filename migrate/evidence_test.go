@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// aReport is the manifest of a report, changed.
+// aReport returns the manifest of a report after change.
 func aReport(t *testing.T, change func(map[string]any)) []byte {
 	t.Helper()
 	m := map[string]any{
@@ -32,7 +32,7 @@ func aReport(t *testing.T, change func(map[string]any)) []byte {
 	return raw
 }
 
-// Promise 1: a report is signed, and nothing that anybody could run.
+// Promise 1: a report is signed, but nothing that anybody could run.
 func TestNeverASignatureThatDCTDidNotVouchFor_Evidence(t *testing.T) {
 	t.Parallel()
 	k := &key{}

@@ -17,7 +17,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/scenetest"
 )
 
-// A plan says what a run would sign, and why not the rest. The registry and the key are in memory here.
+// A plan says what a run would sign, and why it would not sign the rest. The registry and the key
+// are in memory here.
 func ExampleEngine_MakePlan() {
 	server, err := notarytest.Start(notarytest.Options{})
 	if err != nil {

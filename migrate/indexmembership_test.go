@@ -10,7 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// entry is a line of an index.
+// entry returns an entry of an index.
 func entry(image ocispec.Descriptor, more string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d%s}`, image.MediaType, image.Digest, image.Size, more)
 }
@@ -19,8 +19,8 @@ func indexOf(entries ...string) []byte {
 	return []byte(`{"schemaVersion":2,"manifests":[` + strings.Join(entries, ",") + `]}`)
 }
 
-// TestAnIndexProvesOnlyWhatItsBytesList holds the proof on which a signature over an image of an
-// index rests, without what calls it.
+// This is the proof on which a signature over an image of an index rests, tested without its
+// caller.
 func TestAnIndexProvesOnlyWhatItsBytesList(t *testing.T) {
 	t.Parallel()
 	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 100}
@@ -50,7 +50,7 @@ func TestAnIndexProvesOnlyWhatItsBytesList(t *testing.T) {
 	}
 }
 
-// TestPlatformsAreNamedByWhatIsThere: a part alone is no reason to show none.
+// A platform with one part missing is still shown.
 func TestPlatformsAreNamedByWhatIsThere(t *testing.T) {
 	t.Parallel()
 	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 100}
@@ -68,7 +68,7 @@ func TestPlatformsAreNamedByWhatIsThere(t *testing.T) {
 	}
 }
 
-// TestAttestationsAreToldFromImages holds each of the two marks by which buildkit's are known.
+// Each of buildkit's two marks identifies an attestation.
 func TestAttestationsAreToldFromImages(t *testing.T) {
 	t.Parallel()
 	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 100}
@@ -86,8 +86,8 @@ func TestAttestationsAreToldFromImages(t *testing.T) {
 	}
 }
 
-// What is read of an index is what a common reader sees in it: no image more, none less, none
-// described otherwise.
+// The program reads from an index exactly the images that a common reader sees, described in the
+// same way.
 func FuzzReadIndex(f *testing.F) {
 	entry := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":100,"platform":{"os":"linux","architecture":"amd64"}}`, ocispec.MediaTypeImageManifest, digest.FromString("a"))
 	for _, seed := range []string{
@@ -106,7 +106,7 @@ func FuzzReadIndex(f *testing.F) {
 		}
 		var common ocispec.Index
 		if err := json.Unmarshal(raw, &common); err != nil {
-			return // it has what others cannot read at all
+			return // others cannot read it at all
 		}
 		seen := map[digest.Digest]ocispec.Descriptor{}
 		for _, d := range common.Manifests {

@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// An asking registry notes the order of the questions for tags and digests.
+// asking records the order in which tags and digests are requested.
 type asking struct {
 	*scene
 	asked *[]string
@@ -31,8 +31,8 @@ func (a asking) Tag(ctx context.Context, repository, tag string) lookup.Answer[d
 	return a.scene.Tag(ctx, repository, tag)
 }
 
-// Tags come first, since what they tell of the digest need not be asked for again. One that
-// fails leaves the question to the digest, forbids nothing and hides no other tag.
+// Tags come first, since their answer gives the digest, which then needs no request of its own. If
+// a tag fails, the digest is requested, nothing is forbidden and no other tag is hidden.
 func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -101,13 +101,13 @@ func TestTagsAreLookedAtBeforeTheirDigest(t *testing.T) {
 	}
 }
 
-// noted reports whether a note of that kind is among the notes.
+// noted reports whether the notes have one of that kind.
 func noted(notes []string, kind string) bool {
 	return slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, kind+": ") })
 }
 
-// An image that ends with three signatures is warned about, in the plan and in the run, and
-// in a run that finds its signature there.
+// An image that ends with three signatures is warned about in the plan, in the run, and in a run
+// that finds its signature already there.
 func TestManySignaturesAreWarnedAbout(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -146,7 +146,7 @@ func TestManySignaturesAreWarnedAbout(t *testing.T) {
 	check("run with a new ledger", ran())
 }
 
-// broken lists an entry more for each image, which cannot be read.
+// broken lists one more entry for each image, which cannot be read.
 type broken struct{ *scene }
 
 func (b broken) Find(ctx context.Context, image Image, key string) (Found, error) {
@@ -155,7 +155,7 @@ func (b broken) Find(ctx context.Context, image Image, key string) (Found, error
 	return f, err
 }
 
-// An entry that cannot be read is reported, and keeps nothing from being signed.
+// An entry that cannot be read is reported, and does not prevent signing.
 func TestMalformedReferrersAreReported(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -39,7 +39,7 @@ func (k *named) Check(ctx context.Context, subject ocispec.Descriptor, e state.E
 	return k.scene.Check(ctx, subject, e)
 }
 
-// signers has the tags in alice's role, in bob's, or in both, and all in releases.
+// signers publishes the tags in alice's role, in bob's, or in both, and all of them in releases.
 func (s *scene) signers(gun string, tags map[string][]string) {
 	s.T.Helper()
 	r, err := s.Notary.NewRepository(gun)
@@ -53,7 +53,7 @@ func (s *scene) signers(gun string, tags map[string][]string) {
 	s.Pins.Certs[gun] = r.RootKeyIDs()
 }
 
-// by gives the names of the keys that signed an image, sorted.
+// by returns the names of the keys that signed an image, sorted.
 func (s *scene) by(tag string) []string {
 	var names []string
 	for _, signature := range s.signatures[digest.FromString("image "+tag)] {
@@ -63,15 +63,14 @@ func (s *scene) by(tag string) []string {
 	return names
 }
 
-// Each key signs what the roles that it stands for vouch for, and no other: signers stay
-// apart.
+// Each key signs what the roles assigned to it vouch for, and nothing else.
 func TestEachKeySignsForItsRoles(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	s.signers(App, map[string][]string{"v1": {"targets/alice"}, "v2": {"targets/bob"}, "v3": {"targets/alice", "targets/bob"}, "v4": nil})
 	release, alice := &named{scene: s, name: "release"}, &named{scene: s, name: "alice"}
 	s.mutate = func(e *Engine) { e.Keys = []Key{{Signer: release}, {Signer: alice, Roles: []string{"targets/alice"}}} }
-	for range 2 { // the second finds all done
+	for range 2 { // the second finds everything done
 		summary, outcomes, err := s.run(App)
 		s.Must(err)
 		if !summary.Complete() || summary.Items != 6 {
@@ -93,7 +92,7 @@ func TestEachKeySignsForItsRoles(t *testing.T) {
 	}
 }
 
-// A key that is killed half way leaves to each key its own envelopes.
+// After a kill half way, each key's envelopes are replayed as its own.
 func TestEnvelopesOfSeveralKeysAreReplayedAsTheirOwn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -112,8 +111,8 @@ func TestEnvelopesOfSeveralKeysAreReplayedAsTheirOwn(t *testing.T) {
 	}
 }
 
-// What no key stands for fails by its repository's name; nothing of the repository is
-// signed with a key that happens to be there.
+// Images for which no key is configured fail, by the name of their repository. No other configured
+// key signs anything of that repository.
 func TestNoKeyIsNoDefault(t *testing.T) {
 	t.Parallel()
 	const other = "registry.example.com/other"
@@ -146,7 +145,7 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 			t.Errorf("%s: got %v, want it refused", name, err)
 		}
 	}
-	// Left out, it needs no key.
+	// If the tag is excluded, it needs no key.
 	s.mutate = func(e *Engine) { mutate(e); e.Scope.Wanted = func(tag string) bool { return tag != "v2" } }
 	summary, _, err = s.run(App)
 	s.Must(err)
@@ -155,7 +154,7 @@ func TestNoKeyIsNoDefault(t *testing.T) {
 	}
 }
 
-// A key that is denied ends the run although another key goes on signing.
+// A denied key ends the run although another key goes on signing.
 func TestDeniedKeyIsSeenBesideAnother(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -174,7 +173,7 @@ func TestDeniedKeyIsSeenBesideAnother(t *testing.T) {
 	}
 }
 
-// A plan is of keys as well as of digests.
+// A plan limits the keys as well as the digests.
 func TestPlanBoundsEachKey(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

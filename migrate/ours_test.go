@@ -15,13 +15,13 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// renewal is a scene whose key is renewed, and whose clock can be set.
+// renewal is a scene whose key gets new certificates, and whose clock can be set.
 type renewal struct {
 	*scene
 	repo   *notarytest.Repository
 	key    Key
 	resign bool
-	proofs int // how often the key was asked to prove its identity
+	proofs int // how often the key had to prove its identity
 }
 
 func newRenewal(t *testing.T, tags ...string) *renewal {
@@ -31,20 +31,20 @@ func newRenewal(t *testing.T, tags ...string) *renewal {
 	s.mutate = func(e *Engine) {
 		s.key.Signer, s.key.Accepted, s.key.Expiry, s.key.Timestamped = s.scene, s.accepted, s.expiry, s.stamped
 		e.Keys, e.Resign, e.Now = []Key{s.key}, s.resign, s.now
-		// A year later the trust data of these tests would have expired: what is signed is not.
+		// A year later the trust data of these tests would have expired; the signatures have not.
 		e.Trust = s.Trust()
 	}
 	return s
 }
 
-// renew gives the key another certificate, which is accepted: the ledger has the one before.
+// renew gives the key another certificate and accepts it. The ledger has the previous one.
 func (s *renewal) renew(leaf string) {
 	s.key.Earlier = append(s.key.Earlier, s.leaf)
 	s.leaf = leaf
 }
 
-// runs makes a run, and checks how many key operations it cost and by which certificates the
-// items are signed.
+// runs makes a run. It checks how many key operations it cost and which certificates signed the
+// items.
 func (s *renewal) runs(what string, operations int, complete bool, by map[string]int) []Outcome {
 	s.T.Helper()
 	before := len(s.operations)
@@ -71,8 +71,8 @@ func (s *renewal) runs(what string, operations int, complete bool, by map[string
 
 const first, second = "leaf of release", "renewed leaf"
 
-// Signatures by a certificate that was accepted before stay done: a renewal does not sign
-// everything twice. --resign renews them, each once.
+// Signatures by a previously accepted certificate stay done: a renewal does not sign everything
+// twice. --resign renews them, each once.
 func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	t.Parallel()
 	s := newRenewal(t, "v1", "v2", "v3")
@@ -103,7 +103,7 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 	}
 }
 
-// An item is counted by the best of its signatures, wherever that is in the list.
+// An item counts by its best signature, wherever that is in the list.
 func TestItemIsCountedByItsBestSignature(t *testing.T) {
 	t.Parallel()
 	w := Work{key: Key{Signer: newWorld(nil), Expiry: time.Hour}}
@@ -130,15 +130,15 @@ func TestItemIsCountedByItsBestSignature(t *testing.T) {
 				t.Errorf("of %v, knowing %q: got %q, want %q", c.of, c.known, got.Digest, c.want)
 			}
 			if c.want == "as now" || c.want == "earlier" {
-				break // the first of its equals
+				break // the first of equals
 			}
 			slices.Reverse(c.of)
 		}
 	}
 }
 
-// The item that an accepted certificate has signed is looked for where the registry was asked
-// anew, and signed again where the signature is gone.
+// With --recheck, an item signed by an accepted certificate is looked up in the registry, and
+// signed again if the signature is gone.
 func TestRecheckAfterARenewalFindsTheEarlierSignature(t *testing.T) {
 	t.Parallel()
 	s := newRenewal(t, "v1", "v2")
@@ -154,8 +154,8 @@ func TestRecheckAfterARenewalFindsTheEarlierSignature(t *testing.T) {
 	s.runs("after one was deleted", 1, true, map[string]int{first: 1, second: 1})
 }
 
-// What became of an item since makes nobody forget its signature: as long as the registry lists it, a
-// renewed certificate signs no second one.
+// Whatever happens to an item later, its signature is not forgotten. As long as the registry lists
+// it, a renewed certificate does not sign a second one.
 func TestSignatureOfAnItemThatIsNotDoneAnyMoreIsKnown(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(*renewal){
@@ -195,9 +195,9 @@ func TestSignatureOfAnItemThatIsNotDoneAnyMoreIsKnown(t *testing.T) {
 	}
 }
 
-// An envelope that an earlier run left is not pushed where the image was signed since, though the
-// referrers API loses nobody's entry: it may have waited for long. Options that it lacks as well make the
-// other no worse.
+// An envelope that an earlier run left is not pushed if the image was signed since. The referrers
+// API loses no entries, but the envelope may have waited for long. If it also lacks requested
+// options, the other signature still counts.
 func TestEnvelopeOfAnEarlierRunIsNotPushedBesideAnother(t *testing.T) {
 	t.Parallel()
 	for name, expiry := range map[string]time.Duration{"as made now": 0, "neither is": time.Hour} {
@@ -214,8 +214,8 @@ func TestEnvelopeOfAnEarlierRunIsNotPushedBesideAnother(t *testing.T) {
 	}
 }
 
-// An envelope that was made as the list seemed to be empty is not pushed beside what is listed after all,
-// though it binds a tag more. Where that is asked for, it is.
+// An envelope that was made because the list seemed empty is not pushed beside a signature that is
+// listed after all, although it binds one more tag. If this is requested, it is pushed.
 func TestEnvelopeThatOverlookedASignatureIsNotPushed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -253,12 +253,12 @@ func TestIdentityThatIsNotAcceptedIsSignedAgain(t *testing.T) {
 	t.Parallel()
 	s := newRenewal(t, "v1")
 	s.runs("the first run", 1, true, map[string]int{first: 1})
-	s.leaf, s.key.Earlier = second, []string{"another that was accepted"} // and first was not
+	s.leaf, s.key.Earlier = second, []string{"another that was accepted"} // first was not accepted
 	s.runs("by a stranger", 1, true, map[string]int{second: 1})
 	s.runs("again", 0, true, map[string]int{second: 1})
 }
 
-// A ledger that is lost knows of no earlier certificate; the configuration may name it.
+// A lost ledger knows no earlier certificate; the configuration may name it.
 func TestLostLedgerAfterARenewal(t *testing.T) {
 	t.Parallel()
 	for name, accepted := range map[string][]string{"named": {first}, "not named": nil} {
@@ -292,7 +292,7 @@ func TestExpiredSignatureIsSignedAgainOnce(t *testing.T) {
 	s.runs("again", 0, true, map[string]int{first: 2})
 }
 
-// A run of some images alone calls the others done only while their signatures verify.
+// A run of selected images counts the others as done only while their signatures verify.
 func TestExpiredSignatureOfWhatIsNotAskedForIsNotDone(t *testing.T) {
 	t.Parallel()
 	s := newRenewal(t, "asked", "other")
@@ -313,8 +313,8 @@ func TestExpiredSignatureOfWhatIsNotAskedForIsNotDone(t *testing.T) {
 	s.runs("of all", 1, true, map[string]int{first: 2})
 }
 
-// Without a timestamp a signature ends with its chain, also one by an earlier certificate; with one
-// it stays.
+// Without a timestamp, a signature expires with its chain, also one by an earlier certificate. With
+// a timestamp it stays valid.
 func TestSignatureEndsWithItsChainUnlessTimestamped(t *testing.T) {
 	t.Parallel()
 	for name, stamped := range map[string]bool{"timestamped": true, "not timestamped": false} {
@@ -323,7 +323,7 @@ func TestSignatureEndsWithItsChainUnlessTimestamped(t *testing.T) {
 			s := newRenewal(t, "v1")
 			start := time.Now().AddDate(-1, 0, 0).Add(time.Minute) // so that the chain ends in a minute
 			s.now, s.stamped = func() time.Time { return start }, stamped
-			if _, _, err := s.run(App); err != nil { // the trust data is of now
+			if _, _, err := s.run(App); err != nil { // the trust data is valid at present
 				t.Log(err)
 			}
 			s.now = func() time.Time { return start.AddDate(1, 0, 1) }
@@ -338,8 +338,7 @@ func TestSignatureEndsWithItsChainUnlessTimestamped(t *testing.T) {
 	}
 }
 
-// Options that are asked for now and that a signature lacks: it is looked at, told of, and stays
-// until --resign.
+// A signature that lacks options requested now is inspected and reported. It stays until --resign.
 func TestOtherOptionsAreToldAndRenewedWhenAsked(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*renewal){
@@ -365,8 +364,8 @@ func TestOtherOptionsAreToldAndRenewedWhenAsked(t *testing.T) {
 	}
 }
 
-// Killed between key and push, the certificate renewed: the envelope is made anew, unless the
-// registry lists it.
+// If the run was killed between key and push, and the certificate was renewed, the envelope is made
+// anew unless the registry lists it.
 func TestEnvelopeByAnEarlierCertificateIsNotPushed(t *testing.T) {
 	t.Parallel()
 	for name, listed := range map[string]bool{"not pushed": false, "pushed already": true} {
@@ -388,8 +387,8 @@ func TestEnvelopeByAnEarlierCertificateIsNotPushed(t *testing.T) {
 	}
 }
 
-// What replaces such an envelope makes the item done only if an accepted certificate made it and the
-// registry lists it: where the key fails next, the ledger has nothing as done that is not.
+// What replaces such an envelope makes the item done only if an accepted certificate made it and
+// the registry lists it. If the key then fails, the ledger has nothing as done that is not.
 func TestEnvelopeByAnotherCertificateMakesNothingDone(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ listed, accepted bool }{
@@ -412,8 +411,8 @@ func TestEnvelopeByAnotherCertificateMakesNothingDone(t *testing.T) {
 	}
 }
 
-// A certificate that is known from the ledger alone is proven just before a signature counts as
-// the key's, or an envelope of an earlier run is pushed, and not when nothing is left to do.
+// A certificate that is known only from the ledger is proven right before a signature counts as the
+// key's or an envelope of an earlier run is pushed. If nothing is left to do, it is not proven.
 func TestKeyIsProvenBeforeAnythingCountsAsItsOwn(t *testing.T) {
 	t.Parallel()
 	astray := failure.New(failure.Security, errors.New("it signs with another certificate"))
@@ -451,7 +450,7 @@ func TestKeyIsProvenBeforeAnythingCountsAsItsOwn(t *testing.T) {
 	}
 }
 
-// cut leaves an envelope that was not pushed, or one that was pushed and not confirmed.
+// cut leaves an envelope that was not pushed, or one that was pushed but not confirmed.
 func cut(pushed bool) func(*renewal) {
 	return func(s *renewal) {
 		s.signatures[digest.FromString("image v1")], s.ledger = nil, s.ledger+".cut"
@@ -465,8 +464,8 @@ func cut(pushed bool) func(*renewal) {
 	}
 }
 
-// Two machines sign one repository with one key: what the other has signed since this one looked is
-// seen before the push. It is always so where lists are kept in tags.
+// Two machines sign one repository with one key. With Shared, what the other has signed since this
+// one looked is seen before the push. Where lists are kept in tags, this is always so.
 func TestAnotherMachineSignedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ inTag, shared, seen bool }{
@@ -504,7 +503,7 @@ func TestAnotherMachineSignedMeanwhile(t *testing.T) {
 	}
 }
 
-// other is a registry where another machine signs an image between the first look and the next.
+// other is a registry where another machine signs an image between the first lookup and the next.
 type other struct {
 	*scene
 	image digest.Digest
@@ -526,8 +525,8 @@ func (o *other) Find(ctx context.Context, image Image, key string) (Found, error
 	return found, err
 }
 
-// An envelope that expired before it was seen in the registry is not what makes an item done: whether it was
-// pushed or not, the image is signed anew at the moment of its expiry, and not before.
+// An envelope that expired before it was seen in the registry does not make an item done. Whether
+// it was pushed or not, the image is signed anew at the moment of expiry, and not before.
 func TestExpiredEnvelopeIsNotReplayed(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"push", "listed"} {

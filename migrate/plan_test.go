@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// plan makes a plan as a person would, without a ledger.
+// plan makes a plan without a ledger.
 func (s *scene) plan(names ...string) *Plan {
 	s.T.Helper()
 	e := &Engine{Trust: s.Trust(), Registry: s, Keys: []Key{{Signer: s}}, Workers: 4, Tool: "test/1"}
@@ -65,7 +65,8 @@ func TestPlanSaysWhatAndWhyNot(t *testing.T) {
 	}
 }
 
-// A plan says what its run costs: what is signed, the proofs of the keys, and the time at the rate that is known.
+// A plan states the cost of its run: what is signed, the keys' proofs, and the time at the known
+// rate.
 func TestPlanSaysWhatItCosts(t *testing.T) {
 	t.Parallel()
 	proofs := func(made int, proven bool) func() (int, bool) { return func() (int, bool) { return made, proven } }
@@ -104,14 +105,14 @@ func TestPlanSaysWhatItCosts(t *testing.T) {
 	}
 }
 
-// run --plan signs nothing outside the plan, binds no tag outside it, and tells what
-// changed since.
+// run --plan signs nothing and binds no tag outside the plan, and reports what has changed since.
 func TestRunIsBoundToItsPlan(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	r := s.Publish(App, "v1", "v2", "v3")
 	p := s.plan(App)
-	// Since the review: v4 is new, latest joined v1's digest, v2 was signed anew, v3 is gone.
+	// Since the review, v4 was added, latest was given v1's digest, v2 was signed anew, and v3 was
+	// removed.
 	s.Must(r.Sign("v4", s.Put("v4").Encoded(), 100))
 	s.Must(r.Sign("latest", digest.FromString("image v1").Encoded(), 100))
 	s.Must(r.Sign("v2", s.Put("v2new").Encoded(), 100))
@@ -171,7 +172,7 @@ func TestPlanIsRefused(t *testing.T) {
 			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
-	// Root keys that changed since the review.
+	// Root keys changed since the review.
 	p.Repositories[0].RootKeys = []string{"other"}
 	s.mutate = func(e *Engine) { e.Plan = p }
 	summary, _, err := s.run(App)
@@ -180,14 +181,14 @@ func TestPlanIsRefused(t *testing.T) {
 	}
 }
 
-// bound runs in the bounds of a plan.
+// bound makes a run that is limited to a plan.
 func (s *scene) bound(p *Plan, names ...string) (Summary, []Outcome, error) {
 	s.T.Helper()
 	s.mutate = func(e *Engine) { e.Plan = p }
 	return s.run(names...)
 }
 
-// A repository that the plan does not have is not signed, whatever the arguments say.
+// A repository that is not in the plan is not signed, whatever the arguments say.
 func TestRepositoryOutsideThePlanIsNotSigned(t *testing.T) {
 	t.Parallel()
 	const other = "registry.example.com/team/other"
@@ -203,8 +204,8 @@ func TestRepositoryOutsideThePlanIsNotSigned(t *testing.T) {
 	s.once("v1")
 }
 
-// What the plan skips, could not look at, or gives to the tag by another role stays
-// unsigned, although a run without the plan would sign it.
+// What the plan skips, could not look up, or assigns to the tag by another role stays unsigned,
+// although a run without the plan would sign it.
 func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(it *PlanItem){
@@ -231,7 +232,7 @@ func TestPlanSignsOnlyWhatItSaysItSigns(t *testing.T) {
 	}
 }
 
-// A plan that was reviewed while all was in date does not cover what has expired since.
+// A plan that was reviewed before something expired does not cover what has expired since.
 func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -253,8 +254,8 @@ func TestPlanDoesNotCoverWhatExpiredSince(t *testing.T) {
 	}
 }
 
-// What was past its date, and had been signed in a snapshot before, was reviewed with the
-// plan, or is not signed; the ledger's item says so.
+// An expired target that was signed in an earlier snapshot is signed only if it was reviewed with
+// the plan. The ledger's item says so.
 func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -279,8 +280,7 @@ func TestPlanCoversWhatWasJudgedEarlier(t *testing.T) {
 	}
 }
 
-// With a ledger, plan says which signatures are made already and only wait for the
-// registry.
+// With a ledger, plan reports which signatures are already made and wait only for the registry.
 func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -294,7 +294,7 @@ func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
 	l, err := state.Open(s.ledger, state.Options{})
 	s.Must(err)
 	defer func() { s.Must(l.Close()) }()
-	// As the next run would begin: what failed is taken up where it ended.
+	// As at the start of the next run, failed items go on from the stage where they ended.
 	var items []state.Item
 	for _, tag := range []string{"done", "signed", "new"} {
 		items = append(items, state.Item{Key: state.Key{Repository: App, Digest: digest.FromString("image " + tag).String(), KeyName: "release"}, GUN: App})
@@ -320,8 +320,8 @@ func TestPlanKnowsWhatTheLedgerHas(t *testing.T) {
 	}
 }
 
-// Promise 1: targets of two repositories do not vouch for one signature, though they name
-// the same digest.
+// Promise 1: targets of two repositories do not vouch for one signature, although they name the
+// same digest.
 func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 	t.Parallel()
 	const other = "registry.example.com/team/other"
@@ -342,8 +342,8 @@ func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 	}
 }
 
-// What was pushed and not seen to be listed is looked for first, and pushed again only if
-// it is not there.
+// A signature that was pushed but not seen in the list is looked up first, and pushed again only if
+// it is missing.
 func TestPushedSignatureIsLookedForBeforeItIsPushedAgain(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []bool{false, true} {

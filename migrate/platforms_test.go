@@ -23,8 +23,7 @@ import (
 
 func platforms(e *Engine) { e.AllPlatforms = true }
 
-// multi is a scene in which DCT names an index of two images, an attestation and another
-// image.
+// multi is a scene in which DCT names another image, and an index of two images and an attestation.
 type multi struct {
 	*scene
 	*scenetest.Platforms
@@ -46,7 +45,7 @@ func (m *multi) have(want int, images ...ocispec.Descriptor) {
 	}
 }
 
-// The default signs what DCT names; all platforms are signed when that is asked for, once.
+// By default only what DCT names is signed. With AllPlatforms, every platform is signed, once.
 func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -93,8 +92,8 @@ func TestImagesOfAnIndexAreSignedWhereThatIsWanted(t *testing.T) {
 	}
 }
 
-// An image that several indexes list, one that DCT names besides, and one that is listed
-// through another index, are signed once each.
+// An image is signed once if several indexes list it, if DCT names it as well, or if it is listed
+// through another index.
 func TestSharedAndNestedImagesAreSignedOnce(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -126,8 +125,8 @@ func TestSharedAndNestedImagesAreSignedOnce(t *testing.T) {
 	}
 }
 
-// Promise 1, of the images of an index: only what the bytes list whose digest DCT names, and
-// as they list it.
+// Promise 1, of the images of an index: an image is signed only if the bytes whose digest DCT names
+// list it, and as they list it.
 func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -193,8 +192,8 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 	}
 }
 
-// Promise 1: bytes that two readers could read in two ways vouch for nothing, although DCT
-// names their digest, and neither the index nor an image is signed.
+// Promise 1: bytes that two readers could read in two ways vouch for nothing, although DCT names
+// their digest. Neither the index nor an image is signed.
 func TestAmbiguousIndexIsNotSigned(t *testing.T) {
 	t.Parallel()
 	entry := func(name string) string {
@@ -234,13 +233,13 @@ func TestAmbiguousIndexIsNotSigned(t *testing.T) {
 			if len(m.operations) != 1 || summary.Complete() {
 				t.Errorf("got %d key operations, summary %+v, want 1, incomplete", len(m.operations), summary)
 			}
-			m.runs(nil) // without, the index alone is signed, as DCT names it
+			m.runs(nil) // without AllPlatforms, only the index is signed, as DCT names it
 			m.have(1, index)
 		})
 	}
 }
 
-// A registry that describes an image in another way than the index gets no signature of it.
+// An image that the registry describes differently from the index is not signed.
 func TestImageThatIsNotAsListedIsNotSigned(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -253,8 +252,8 @@ func TestImageThatIsNotAsListedIsNotSigned(t *testing.T) {
 	}
 }
 
-// Promise 4: an index that cannot be listed leaves it unknown what is to be signed. The run is
-// not complete, and the next one does the rest.
+// Promise 4: if an index cannot be listed, what to sign is unknown. The run is incomplete, and the
+// next one does the rest.
 func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 	t.Parallel()
 	for _, before := range []bool{false, true} {
@@ -281,7 +280,7 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 				t.Errorf("plan: got %+v, want %s only of %s", it, ActionUnknown, m.List.Digest)
 			}
 		}
-		// A run that is bound to that plan is not complete either.
+		// A run bound to that plan is incomplete as well.
 		summary, _ = m.runs(func(e *Engine) { e.AllPlatforms, e.Plan = true, p })
 		if summary.Skipped[failure.PlanUnknown] != 3 || summary.Complete() {
 			t.Errorf("bound: got %+v, want incomplete, 3 %s", summary, failure.PlanUnknown)
@@ -294,8 +293,8 @@ func TestIndexThatCannotBeListedIsReported(t *testing.T) {
 	}
 }
 
-// An image that the registry has lost is missing, and the others are signed. An index that is
-// missing is so for itself.
+// An image that the registry has lost is missing, and the others are signed. A missing index is
+// reported on its own.
 func TestMissingImageOfAnIndex(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -311,9 +310,9 @@ func TestMissingImageOfAnIndex(t *testing.T) {
 	m.want(summary, map[Result]int{ResultSigned: 1, ResultSkipped: 1})
 }
 
-// What an index lists is not left out for a 404: of the index that DCT names, once the registry
-// has described it, nothing is signed; an index below it fails for itself, and no other image
-// does. Neither run is complete.
+// A 404 does not leave out what an index lists. If the registry has described the index that DCT
+// names, nothing of it is signed. An index below it fails alone, and no other image does. Neither
+// run is complete.
 func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	t.Parallel()
 	gone := func(of ocispec.Descriptor) func(digest.Digest) (bool, error) {
@@ -331,7 +330,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 		t.Errorf("the index that DCT names: got %+v, want incomplete, one failed with %s, no signature", summary, failure.Permanent)
 	}
 	m = newMulti(t)
-	asked := 0 // about the index: what it lists stays unknown though the second answer is good
+	asked := 0 // for the index: what it lists stays unknown although the second answer is good
 	m.Faults["resolve"] = func(d digest.Digest) (bool, error) {
 		if d == m.List.Digest {
 			if asked++; asked == 1 {
@@ -344,7 +343,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	if summary.Failed[failure.Permanent] != 1 || summary.Complete() || len(m.signatures[m.ARM64.Digest]) != 0 {
 		t.Errorf("a 404 of a moment for the index: got %+v, want incomplete, one failed with %s, no signature", summary, failure.Permanent)
 	}
-	for _, before := range []string{"", "sign"} { // the index is signed anew, or an envelope of it was left
+	for _, before := range []string{"", "sign"} { // the index is signed anew, or an envelope for it was left
 		m = newMulti(t)
 		if before != "" {
 			m.Faults["push"] = func(d digest.Digest) (bool, error) { return false, failure.New(failure.Permanent, errors.New("403")) }
@@ -395,7 +394,7 @@ func TestIndexThatIsNamedAndNotThereIsUnknown(t *testing.T) {
 	m.have(1, below)
 }
 
-// A plan lists the images of an index, and bounds a run to them.
+// A plan lists the images of an index and limits a run to them.
 func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -419,12 +418,12 @@ func TestPlanBoundsTheImagesOfAnIndex(t *testing.T) {
 	if p.Platforms != "all" {
 		t.Errorf("got a plan of platforms %q, want all", p.Platforms)
 	}
-	// The plan is for this part: a run with another is refused.
+	// The plan is for AllPlatforms: a run without it is refused.
 	if p.Check(&Engine{Keys: []Key{{Signer: m}}}) == nil {
 		t.Error("a run of the indexes alone: got no error, want it refused")
 	}
 	m.Must(p.Check(&Engine{Keys: []Key{{Signer: m}}, AllPlatforms: true}))
-	// Since the review: a second index lists another image, and one that is planned.
+	// Since the review, a second index was added. It lists a new image and a planned one.
 	s390x := m.Image("s390x", "s390x")
 	m.SignTag("v2", m.Index(s390x, m.AMD64))
 	bound := func(change func(*Plan)) Summary {
@@ -496,7 +495,7 @@ func TestImagesOfAnIndexAreCutAndResumed(t *testing.T) {
 	m.want(summary, map[Result]int{ResultAlready: 4})
 }
 
-// An index that lists indexes below indexes is not followed without end.
+// Indexes nested below indexes are followed only to a limit.
 func TestDeeplyNestedIndexIsNotSigned(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -507,7 +506,7 @@ func TestDeeplyNestedIndexIsNotSigned(t *testing.T) {
 	}
 }
 
-// The ledger does not vouch: bytes are read anew, and a forged item signs nothing.
+// The ledger does not vouch: the bytes are read anew, and a forged item signs nothing.
 func TestForgedImageOfAnIndexSignsNothing(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)

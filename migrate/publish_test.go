@@ -16,7 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// late lists signatures only from the given look on.
+// late lists signatures only from the given lookup on.
 type late struct {
 	*scene
 	mu    sync.Mutex
@@ -36,8 +36,8 @@ func (l *late) Listed(ctx context.Context, image Image) ([]string, error) {
 	return l.scene.Listed(ctx, image)
 }
 
-// A push that was answered is no signature yet: an item is signed when the registry lists
-// it, and what it does not list is not reported as signed.
+// An answered push is not yet a signature: an item is signed when the registry lists it. What the
+// registry does not list is not reported as signed.
 func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -59,8 +59,8 @@ func TestOnlyAListedSignatureIsConfirmed(t *testing.T) {
 	s.once("v1")
 }
 
-// A signal that comes while the registry is asked for a pushed signature, or before a push is tried
-// again, is no failure: the item stays in its stage, and the next run goes on from there.
+// A signal that arrives while a pushed signature is looked up, or before a push is retried, is not
+// a failure. The item stays in its stage, and the next run goes on from there.
 func TestSignalLeavesItemsInTheirStage(t *testing.T) {
 	t.Parallel()
 	for _, ends := range []string{"the first signal", "the second"} {
@@ -74,7 +74,7 @@ func TestSignalLeavesItemsInTheirStage(t *testing.T) {
 				signal = cancel
 			}
 			never := &late{scene: s, from: 1000, saw: signal}
-			s.mutate = func(e *Engine) { e.Registry, e.Pause = never, time.Hour } // the pauses are not waited for
+			s.mutate = func(e *Engine) { e.Registry, e.Pause = never, time.Hour } // the test does not wait for the pauses
 			if failing {
 				s.Faults["push"] = func(digest.Digest) (bool, error) {
 					signal()
@@ -98,7 +98,7 @@ func TestSignalLeavesItemsInTheirStage(t *testing.T) {
 	}
 }
 
-// Lists that lag behind are asked again, and nothing is pushed twice for it.
+// Lists that lag behind are requested again, and nothing is pushed twice because of them.
 func TestListThatLagsIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -114,7 +114,7 @@ func TestListThatLagsIsAskedAgain(t *testing.T) {
 	}
 }
 
-// A tag that the registry no longer has is reported, and its digest signed all the same.
+// A tag that the registry no longer has is reported. Its digest is signed all the same.
 func TestTagThatIsGoneIsReported(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -128,8 +128,8 @@ func TestTagThatIsGoneIsReported(t *testing.T) {
 	}
 }
 
-// Promise 5: an envelope of an earlier run whose image cannot be looked up now is not pushed, and
-// the item is not reported as done.
+// Promise 5: if the image of an earlier run's envelope cannot be looked up now, the envelope is not
+// pushed and the item is not reported as done.
 func TestResumedItemThatCannotBeLookedUpIsNotDone(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -154,8 +154,8 @@ func TestResumedItemThatCannotBeLookedUpIsNotDone(t *testing.T) {
 	s.once("v1")
 }
 
-// An envelope that waits to be pushed and binds a tag that DCT has given to another digest
-// since is not pushed: two digests would be bound to one tag.
+// A waiting envelope that binds a tag which DCT has since given to another digest is not pushed:
+// two digests would be bound to one tag.
 func TestEnvelopeWithAnOldBindingIsNotPushed(t *testing.T) {
 	t.Parallel()
 	for name, happened := range map[string]bool{"not pushed": false, "pushed already": true} {
@@ -196,8 +196,8 @@ func TestEnvelopeWithAnOldBindingIsNotPushed(t *testing.T) {
 	}
 }
 
-// Promise 5: an envelope of an earlier run that must not be pushed, and of which nobody can tell
-// whether it was, does not make the item done.
+// Promise 5: if an earlier run's envelope must not be pushed, and nobody can tell whether it was,
+// the item is not done.
 func TestOutdatedEnvelopeThatCannotBeLookedForIsNotDone(t *testing.T) {
 	t.Parallel()
 	for step, outdate := range map[string]func(*renewal){
@@ -222,7 +222,7 @@ func TestOutdatedEnvelopeThatCannotBeLookedForIsNotDone(t *testing.T) {
 	}
 }
 
-// What the plan could not look at leaves the run incomplete.
+// An item that the plan could not look up leaves the run incomplete.
 func TestWhatThePlanLeftUnknownLeavesTheRunIncomplete(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -238,13 +238,13 @@ func TestWhatThePlanLeftUnknownLeavesTheRunIncomplete(t *testing.T) {
 	}
 }
 
-// An envelope that waits to be pushed and says that an image is listed by an index, which DCT does
-// not vouch for any more, is not pushed: it is made anew with what DCT says now.
+// A waiting envelope that names an index which DCT no longer vouches for is not pushed. It is made
+// anew with what DCT says now.
 func TestEnvelopeOfAnIndexThatIsNotVouchedForIsNotPushed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(m *multi)
-		signed string // what the new signature's metadata has of the index; "": none, as it has a tag
+		signed string // the index in the new signature's metadata; "": none, as the image has a tag
 	}{
 		"another index lists it now": {func(m *multi) { m.SignTag("v1", m.Index(m.ARM64)) }, "index"},
 		"it has a tag of its own": {func(m *multi) {
@@ -297,9 +297,9 @@ func (m *multi) vouchedFor(d digest.Digest) bool {
 	return slices.ContainsFunc(r.Targets(), func(t dct.Target) bool { return t.Digest() == d })
 }
 
-// Where the registry says in its answer to the push that it took the signature for one of the image, it is not
-// asked for its list once more, and the event says by what the item was confirmed. What an earlier run has
-// pushed is looked up as ever.
+// If the registry's answer to the push confirms that it took a signature for the image, its list is
+// not requested again. The event says what confirmed the item. What an earlier run has pushed is
+// looked up as usual.
 func TestPushThatIsToldNeedsNoList(t *testing.T) {
 	t.Parallel()
 	for _, tells := range []bool{true, false} {

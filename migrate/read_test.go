@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// meeting lets readers wait for each other, and tells how many met.
+// meeting makes readers wait for each other, and counts how many met.
 type meeting struct {
 	Trust
 	mu        sync.Mutex
@@ -43,8 +43,8 @@ func (m *meeting) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.
 	return m.Trust.Read(ctx, gun, known)
 }
 
-// As many repositories are read at the same time as asked for, one by default, and the
-// order of what is told stays that of the names.
+// As many repositories are read at the same time as requested, by default one. Results keep the
+// order of the names.
 func TestRepositoriesAreReadSideBySide(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -21,7 +21,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A key that is denied is denied for all: the run ends before it asks ten thousand times.
+// If the key is denied, it is denied for all items: the run ends instead of trying ten thousand
+// times.
 func TestBreakerEndsTheRunWhenTheKeyIsDenied(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -37,7 +38,7 @@ func TestBreakerEndsTheRunWhenTheKeyIsDenied(t *testing.T) {
 	if !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "ACCESS_DENIED") {
 		t.Errorf("got error %v, want %v with ACCESS_DENIED", err, ErrStopped)
 	}
-	if n := len(s.operations); n > patience+4 { // what was in flight
+	if n := len(s.operations); n > patience+4 { // those in flight
 		t.Errorf("got %d key operations, want at most %d", n, patience+4)
 	}
 }
@@ -56,7 +57,7 @@ func TestBreakerEndsTheRunWhenTheKeySignsSomethingElse(t *testing.T) {
 	}
 }
 
-// The first signal lets finish what is in flight, and begins nothing new.
+// After the first signal, the run finishes what is in flight and starts nothing new.
 func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -83,7 +84,7 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// Key operations in flight are bounded by the workers, and use them all.
+// The number of workers limits the key operations in flight, and all workers are used.
 func TestWorkersBoundTheKey(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -102,7 +103,8 @@ func TestWorkersBoundTheKey(t *testing.T) {
 	}
 }
 
-// A server that is not one, or down, is not asked for each of ten thousand repositories.
+// A server that is down, or is no Notary server, is not asked for each of ten thousand
+// repositories.
 func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -124,7 +126,7 @@ func TestHostIsGivenUpAfterAFewFailures(t *testing.T) {
 	}
 }
 
-// down is a Notary server that is down for one host; it counts what it is asked for.
+// down is a Notary server that is down for one host. It counts the requests.
 type down struct {
 	Trust
 	host  string
@@ -139,8 +141,8 @@ func (d *down) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Rep
 	return nil, &dct.Error{GUN: gun.String(), Role: "root", Kind: dct.ErrUnavailable, Err: errors.New("answered 503")}
 }
 
-// Each repository of a server that is down costs minutes of repetitions: a few show that it is,
-// also where several are read at the same time, and other servers are asked all the same.
+// Each repository of a server that is down costs minutes of retries. A few are enough to show that
+// it is down, also if several are read at the same time. Other servers are still asked.
 func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 	t.Parallel()
 	for _, readers := range []int{1, 8} {
@@ -205,8 +207,8 @@ func (k *slowKey) Sign(ctx context.Context, subject ocispec.Descriptor, m map[st
 	return k.scene.Sign(ctx, subject, m)
 }
 
-// An image that is gone before its signature was pushed is skipped as any other that is missing, and once it
-// is back, the envelope of the first run is pushed: the run is complete, and the key is asked once.
+// An image that disappears before its signature is pushed is skipped, as any missing image. Once it
+// is back, the envelope of the first run is pushed: the run is complete, and the key is used once.
 func TestImageThatIsGoneBeforeThePushIsSkipped(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -235,8 +237,8 @@ func TestImageThatIsGoneBeforeThePushIsSkipped(t *testing.T) {
 	}
 }
 
-// Promise 2, from run to run: what a run saw of the trust data is in the ledger, and the
-// next run refuses less. Nothing but the ledger tells these from a first sight.
+// Promise 2, from run to run: the ledger records what a run saw of the trust data, and the next run
+// refuses anything older. Nothing but the ledger distinguishes these from a first sight.
 func TestNeverASilentDowngrade_FromRunToRun(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(s *scene) error{
@@ -284,7 +286,7 @@ func (s *scene) delegated() interface {
 	return r
 }
 
-// A root that was accepted at first sight is the one that the next run asks for.
+// A root that was accepted at first sight is the one that the next run requires.
 func TestRootOfFirstSightIsRemembered(t *testing.T) {
 	t.Parallel()
 	s, attacker := newScene(t), newScene(t)
@@ -311,7 +313,7 @@ func TestRootOfFirstSightIsRemembered(t *testing.T) {
 	}
 }
 
-// Promise 5: each thing that was not done makes a run incomplete by itself.
+// Promise 5: each single thing that was not done makes a run incomplete.
 func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -333,7 +335,7 @@ func TestRunIsCompleteOnlyWithoutFailures(t *testing.T) {
 	}
 }
 
-// A run of chosen tags is complete if what it leaves out is signed under another tag.
+// A run of selected tags is complete if everything it leaves out is signed under another tag.
 func TestChosenTagsAreAllOrTheRunIsNotComplete(t *testing.T) {
 	t.Parallel()
 	for wanted, leftOut := range map[string]int{"v1 v2": 0, "also v2": 0, "v2": 2, "v1 also": 1} {
@@ -352,7 +354,7 @@ func TestChosenTagsAreAllOrTheRunIsNotComplete(t *testing.T) {
 	}
 }
 
-// Promise 4: a registry that does not answer has not said that the digest is gone.
+// Promise 4: a registry that does not answer has not said that the digest is missing.
 func TestUnresolvedIsNotMissing(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Denied, failure.Permanent, failure.Security} {
@@ -370,7 +372,7 @@ func TestUnresolvedIsNotMissing(t *testing.T) {
 	}
 }
 
-// item is what the ledger has of a tag's image.
+// item returns the ledger's item of a tag's image.
 func (s *scene) item(tag string) state.Item {
 	s.T.Helper()
 	l, err := state.Open(s.ledger, state.Options{})
@@ -380,8 +382,9 @@ func (s *scene) item(tag string) state.Item {
 	return it
 }
 
-// What --only does not name counts as the ledger has it: a run of what had failed can end as
-// complete, and one that leaves anything undone cannot. What was missing once may be there by now.
+// What --only does not name counts as the ledger records it. A run of the failed items can
+// therefore end as complete, and one that leaves anything undone cannot. An image that was missing
+// may be back by now.
 func TestWhatIsNotAskedForCountsAsTheLedgerHasIt(t *testing.T) {
 	t.Parallel()
 	for _, missing := range []bool{false, true} {
@@ -439,8 +442,8 @@ func TestSkippedItemIsInTheLedger(t *testing.T) {
 	}
 }
 
-// A passing trouble is tried again in the same run, and spends no further key operation
-// once the envelope is there.
+// A transient error is retried in the same run. Once the envelope exists, retrying spends no
+// further key operation.
 func TestPassingTroubleIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for step, operations := range map[string]int{"resolve": 1, "find": 1, "sign": 2, "push": 1, "listed": 1} {
@@ -466,8 +469,8 @@ func TestPassingTroubleIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Promise 5: a key service that is away for all images at once stops the run, and the run says so,
-// though none of them has failed often enough to be given up.
+// Promise 5: a key service that is unavailable for all images at once stops the run. The run
+// reports it, although no item has failed often enough to be given up.
 func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Transient, failure.Throttled} {
@@ -479,7 +482,7 @@ func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
 		if !errors.Is(err, ErrStopped) || summary.Complete() || summary.Failed[class] == 0 || len(outcomes) == 0 {
 			t.Errorf("%s: got %v, complete %t, %d outcomes, %+v, want %v, false, some, some failed", class, err, summary.Complete(), len(outcomes), summary, ErrStopped)
 		}
-		// Each of the ten was tried again; those beside them were under way.
+		// Each of the ten was retried; the others were in flight.
 		if n := len(s.operations); n > retry.MaxTries*(outagePatience+4*perWorker) {
 			t.Errorf("%s: got %d key operations, want at most %d", class, n, retry.MaxTries*(outagePatience+4*perWorker))
 		}
@@ -490,7 +493,8 @@ func TestKeyServiceAwayIsNoCompleteRun(t *testing.T) {
 	}
 }
 
-// The breaker counts refusals in a row, and only the key's own betrayal is the key's.
+// The breaker counts consecutive refusals. Only if the key itself signed something else is the key
+// blamed.
 func TestBreakerCountsInARow(t *testing.T) {
 	t.Parallel()
 	var b Breaker
@@ -545,7 +549,7 @@ func TestBreakerCountsInARow(t *testing.T) {
 	if err := broken.Open(); !errors.Is(err, ErrStopped) {
 		t.Errorf("a broken plugin: got %v, want %v", err, ErrStopped)
 	}
-	// Ten items of many workers can fail within a second: that is no outage yet.
+	// Ten items of many workers can fail within a second. That is not yet an outage.
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	away := Breaker{now: func() time.Time { return at }}
 	fail := func(n int) error {
@@ -595,7 +599,8 @@ func TestBreakerEndsTheRunWhenPushesAreDenied(t *testing.T) {
 	}
 }
 
-// What is signed already is no success of a key that is refused, or broken, for all the rest.
+// Images that are already signed do not count as a success of a key that is refused, or broken, for
+// all the rest.
 func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -611,7 +616,8 @@ func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
 		for i := range 14 * c.most {
 			tags = append(tags, fmt.Sprintf("v%d", i))
 		}
-		// In their order in the run, as many between two that are new as are looked at together.
+		// In the order of the run, with as many signed images between two new ones as are inspected
+		// together.
 		slices.SortFunc(tags, func(a, b string) int { return strings.Compare(of(a).String(), of(b).String()) })
 		repo := s.Publish(App)
 		for _, isNew := range []bool{false, true} {
@@ -634,8 +640,8 @@ func TestItemsThatNeedNoKeyAreNoSuccessOfIt(t *testing.T) {
 	}
 }
 
-// Promise 5: repositories whose timestamp the server can no longer sign keep none of the
-// others from being read, however many of them come first.
+// Promise 5: repositories whose timestamp the server can no longer sign do not prevent others from
+// being read, however many of them come first.
 func TestBrokenRepositoriesDoNotCloseTheirHost(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// A process that makes one run after another asks a key that fails for an item ever more
-// rarely, and signs the others meanwhile.
+// A process that makes many runs retries an item for which the key fails more and more rarely. It
+// signs the others meanwhile.
 func TestSetbacksSpareTheKey(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Permanent, failure.Denied, failure.Transient} {
@@ -25,7 +25,7 @@ func TestSetbacksSpareTheKey(t *testing.T) {
 			s.mutate = func(e *Engine) {
 				e.Setbacks, e.Now, e.Pause = setbacks, func() time.Time { return now }, time.Microsecond
 			}
-			var tried []int // runs in which the key was asked for it
+			var tried []int // runs in which the key was asked to sign it
 			for n := range 40 {
 				before := len(s.operations)
 				summary, outcomes, err := s.run(App)
@@ -68,7 +68,7 @@ func said(outcomes []Outcome, text string) bool {
 	return false
 }
 
-// What is put off is no news of the key: it does not stop the others.
+// A postponed item says nothing about the key: it does not stop the others.
 func TestSetbacksDoNotOpenTheBreaker(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Permanent, failure.Transient, failure.Denied} {

@@ -22,8 +22,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Promise 1: one function calls the key for images, and one for saved trust data and reports. Whoever
-// adds a caller has to come here.
+// Promise 1: one function calls the key for images, and one for saved trust data and reports.
+// Whoever adds a caller must edit this test.
 func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	t.Parallel()
 	loaded, err := packages.Load(&packages.Config{
@@ -58,9 +58,9 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	}
 	want := map[string][]string{
 		"migrate/vouch.go":  {"vouch"},
-		"migrate/attest.go": {"attest"}, // takes what is made of a snapshot.Verified or an Evidence: no image
-		"cmd/dct2notation/internal/session/registryadapter.go": {"Sign"}, // hands it on, and decides nothing
-		// In no build but that of the crash tests; it hands on what it is given.
+		"migrate/attest.go": {"attest"}, // signs what is made from a snapshot.Verified or an Evidence, never an image
+		"cmd/dct2notation/internal/session/registryadapter.go": {"Sign"}, // passes it on, and decides nothing
+		// Only in the build of the crash tests. It passes on what it is given.
 		"cmd/dct2notation/internal/session/failpoint_crash.go": {"Sign"},
 		"notation/signer.go": {"envelope", "envelope"}, // into notation-go: a file's key, a plugin's
 	}
@@ -74,8 +74,9 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OneCaller(t *testing.T) {
 	}
 }
 
-// usersOfSign returns the functions of a file that use the method Sign of a key, called or not: a
-// value of it would let others call the key. It goes by types, so that no name of a variable hides one.
+// usersOfSign returns the functions of a file that use the method Sign of a key, called or as a
+// value: with the value, others could call the key. It looks at types, so that a variable's name
+// cannot hide a use.
 func usersOfSign(info *types.Info, file *ast.File) []string {
 	var names []string
 	for _, decl := range file.Decls {
@@ -97,7 +98,7 @@ func usersOfSign(info *types.Info, file *ast.File) []string {
 	return names
 }
 
-// signsImages reports whether a method takes the descriptor of what is to be signed.
+// signsImages reports whether a method takes the descriptor of what to sign.
 func signsImages(s *types.Signature) bool {
 	for v := range s.Params().Variables() {
 		if s.Recv() != nil && v.Type().String() == "github.com/opencontainers/image-spec/specs-go/v1.Descriptor" {
@@ -107,7 +108,7 @@ func signsImages(s *types.Signature) bool {
 	return false
 }
 
-// A method value, a method expression and a call through another interface are found, too.
+// A method value, a method expression and a call through another interface are found as well.
 func TestUsersOfSignAreFound(t *testing.T) {
 	t.Parallel()
 	loaded, err := packages.Load(&packages.Config{
@@ -165,8 +166,8 @@ var held = Signer.Sign
 func none(s interface{ Sign([]byte) }) { s.Sign(nil) }
 `
 
-// Promise 1: what is signed is the digest that verified trust data names, whatever the
-// registry or the caller says.
+// Promise 1: only the digest that verified trust data names is signed, whatever the registry or the
+// caller says.
 func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -207,8 +208,7 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 	}
 }
 
-// Promise 1: the ledger records progress, never authority. A forged ledger makes no
-// signature.
+// Promise 1: the ledger records progress, never authority. A forged ledger causes no signature.
 func TestForgedLedgerSignsNothing(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -220,7 +220,7 @@ func TestForgedLedgerSignsNothing(t *testing.T) {
 	known := state.Key{Repository: App, Digest: digest.FromString("image v1").String(), KeyName: "release"}
 	_, err = l.Plan([]state.Item{{Key: forged, GUN: App}, {Key: known, GUN: App}})
 	s.Must(err)
-	// And an envelope over another image, under the name of one that DCT vouches for.
+	// Also an envelope over another image, under the name of one that DCT vouches for.
 	blob := "signature of " + evil.String()
 	s.Must(l.Sign(known, state.Envelope{MediaType: "application/jose+json", Blob: []byte(blob), Manifest: []byte("{}"), ManifestDigest: digest.FromString(blob).String(), LeafThumbprint: strings.Repeat("a", 64)}))
 	s.Must(l.Close())
@@ -234,7 +234,7 @@ func TestForgedLedgerSignsNothing(t *testing.T) {
 	}
 }
 
-// Promise 2, seen from the engine: nothing of a repository is signed when a role fails.
+// Promise 2, in the engine: nothing of a repository is signed when a role fails.
 func TestNeverASilentDowngrade_NothingOfTheRepositoryIsSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -252,15 +252,15 @@ func TestNeverASilentDowngrade_NothingOfTheRepositoryIsSigned(t *testing.T) {
 	s.once("g1")
 }
 
-// Promise 3: cut at any of these points, with the effect or without, the next run ends
-// with one signature for each image and no second key operation.
+// Promise 3: if a run is interrupted at any of these points, with the effect or without, the next
+// run ends with one signature for each image and no second key operation.
 func TestResumeSignsOnce(t *testing.T) {
 	t.Parallel()
 	refused := failure.New(failure.Permanent, errors.New("cut"))
 	for name, c := range map[string]struct {
 		step       string
 		happens    bool
-		operations int // in both runs, for the one image that is cut
+		operations int // in both runs, for the one image that is interrupted
 	}{
 		"cut before the look":     {"find", false, 1},
 		"cut at the key":          {"sign", false, 2},
@@ -297,7 +297,7 @@ func TestResumeSignsOnce(t *testing.T) {
 	}
 }
 
-// The same with a context that ends in the middle of a step, as a second signal does.
+// The same with a context that is canceled in the middle of a step, as by a second signal.
 func TestResumeSignsOnce_AfterCancel(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"resolve", "find", "sign", "push", "listed"} {
@@ -322,8 +322,7 @@ func TestResumeSignsOnce_AfterCancel(t *testing.T) {
 	}
 }
 
-// A ledger that is lost is made again from trust data and registry, without a key
-// operation.
+// A lost ledger is rebuilt from trust data and registry, without a key operation.
 func TestLostLedgerIsRebuilt(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -336,7 +335,7 @@ func TestLostLedgerIsRebuilt(t *testing.T) {
 	s.once("v1", "v2")
 }
 
-// Promise 4: a look that failed, however it failed, spends no key operation.
+// Promise 4: a lookup that failed, for whatever reason, spends no key operation.
 func TestUnknownIsNotUnsigned(t *testing.T) {
 	t.Parallel()
 	for _, class := range []failure.Class{failure.Throttled, failure.Transient, failure.Denied, failure.Permanent, failure.Security} {
@@ -348,7 +347,7 @@ func TestUnknownIsNotUnsigned(t *testing.T) {
 			s.BreakFor("find", "v1", false, failure.New(class, errors.New("no answer")))
 			stop := make(chan struct{})
 			if class.Repeatable() {
-				// The pauses between tries are not waited for.
+				// The test does not wait for the pauses between tries.
 				s.Faults["find"] = func(digest.Digest) (bool, error) {
 					select {
 					case <-stop:
@@ -368,7 +367,7 @@ func TestUnknownIsNotUnsigned(t *testing.T) {
 	}
 }
 
-// A foreign signature is no reason not to sign, and ours is.
+// A foreign signature does not stop an image from being signed; ours does.
 func TestOnlyOursCountsAsSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -385,7 +384,7 @@ func TestOnlyOursCountsAsSigned(t *testing.T) {
 	}
 }
 
-// Promise 5: one bad item stops nothing else, and the summary tells.
+// Promise 5: one bad item stops nothing else, and the summary reports it.
 func TestOneBadItemStopsNothingElse(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -409,7 +408,7 @@ func TestOneBadItemStopsNothingElse(t *testing.T) {
 	}
 }
 
-// The bytes are hashed where DCT's length is not the manifest's, and must fit.
+// If DCT's length differs from the manifest's, the bytes are hashed, and must match.
 func TestSizeThatDiffersIsHashed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -480,15 +479,16 @@ func (s signerFunc) Sign(ctx context.Context, subject ocispec.Descriptor, m map[
 	return s.scene.Sign(ctx, subject, m)
 }
 
-// swapped is a registry that has another image under each digest, and says so.
+// swapped is a registry that returns another image for each digest, and reports that image's
+// digest.
 type swapped struct{ Registry }
 
 func (s swapped) Resolve(context.Context, string, digest.Digest) (ocispec.Descriptor, error) {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("evil"), Size: 100}, nil
 }
 
-// Where the last check before the key says no, the run ends, and the key is not blamed: it
-// was not asked.
+// If the last check before the key refuses, the run ends. The key is not blamed, since it was not
+// asked.
 func TestRefusalOfOurOwnIsNotTheKeys(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -505,8 +505,8 @@ func TestRefusalOfOurOwnIsNotTheKeys(t *testing.T) {
 	}
 }
 
-// What any of the targets of a digest rests on that is past its date is noted and signed, not
-// only that of the first.
+// If any target of a digest rests on something expired, not only the first, this is noted and
+// signed.
 func TestAgeOfEveryTargetIsNoted(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -22,18 +22,19 @@ import (
 
 const App = scenetest.App
 
-// world is the signatures of a registry and the key of a test, in memory. Trust data and ledger are real.
+// world holds the signatures of a registry and a test key in memory. Trust data and ledger are
+// real.
 type world struct {
 	in         *scenetest.World             // the images; its mutex guards the rest as well
-	signatures map[digest.Digest][]string   // by image: what is listed
-	signedBy   map[string]string            // the key's name, by signature
-	signed     map[string]map[string]string // the metadata, by signature
+	signatures map[digest.Digest][]string   // what is listed, by image
+	signedBy   map[string]string            // name of the key, by signature
+	signed     map[string]map[string]string // metadata, by signature
 	by         map[string]state.SignedBy    // by signature
 	operations []digest.Digest              // key operations, in order
-	inTag      bool                         // lists of signatures are kept in tags
-	leaf       string                       // of the key release, now
+	inTag      bool                         // signature lists are kept in tags
+	leaf       string                       // of the key release, at present
 	accepted   []string                     // its earlier leaves that the configuration names
-	tells      bool                         // a push is answered as one of a signature
+	tells      bool                         // the answer to a push says that it is a signature
 	expiry     time.Duration                // of its signatures; 0: none
 	stamped    bool                         // its signatures are timestamped
 	now        func() time.Time
@@ -50,7 +51,8 @@ func (w *world) Manifest(_ context.Context, image Image) ([]byte, error) {
 	return w.in.ManifestOf(image.Descriptor.Digest)
 }
 
-// madeBy is what made a signature. Tests that plant one say by which key, and it is as one of now.
+// madeBy returns what made a signature. For a planted signature the test says by which key; it
+// counts as made now.
 func (w *world) madeBy(signature string) state.SignedBy {
 	by, ok := w.by[signature]
 	if !ok {
@@ -183,10 +185,10 @@ func newScene(t *testing.T) *scene {
 	return &scene{Scene: s, world: newWorld(s.World), ledger: filepath.Join(t.TempDir(), "ledger.db")}
 }
 
-// of is the digest of the image that Put makes under a tag.
+// of returns the digest of the image that Put makes under a tag.
 func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
 
-// run is one process's life: it opens the ledger, runs the engine and closes the ledger.
+// run is the life of one process: it opens the ledger, runs the engine and closes the ledger.
 func (s *scene) run(guns ...string) (Summary, []Outcome, error) {
 	s.T.Helper()
 	return s.runCtx(context.Background(), nil, guns...)

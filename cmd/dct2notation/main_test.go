@@ -45,8 +45,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"dct2notation": main, "docker-credential-keeper": credentialHelper})
 }
 
-// TestScripts runs the stories in testdata/script: the real command against real servers,
-// which the commands below start and harm.
+// TestScripts runs the stories in testdata/script: the real command against real servers, which the
+// commands below start and damage.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -78,13 +78,13 @@ type fixture struct {
 	plugin   *kmstest.Plugin
 	ca       *pki.Identity
 	identity *pki.Identity
-	alice    *pki.Identity // of the plugin's other key
+	alice    *pki.Identity // identity of the plugin's other key
 	tsa      *tsatest.TSA
 	dir      string
 
 	repos map[string]*notarytest.Repository
-	gone  map[string][]byte // files of the repository that was initialised anew last, by role
-	lapse time.Time         // when what lapses is past its date
+	gone  map[string][]byte // files, by role, of the repository that was initialised anew last
+	lapse time.Time         // when the short-lived role expires
 	held  chan struct{}     // closed when a held request has arrived
 }
 
@@ -178,7 +178,7 @@ func (f *fixture) writeJSON(name string, v any) error {
 	return f.write(name, raw)
 }
 
-// cmd makes a script command of a function that knows the fixture.
+// cmd makes a script command from a function that uses the fixture.
 func cmd(run func(ts *testscript.TestScript, f *fixture, args []string) error) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		err := run(ts, ts.Value(fixtureKey{}).(*fixture), args)
@@ -188,9 +188,8 @@ func cmd(run func(ts *testscript.TestScript, f *fixture, args []string) error) f
 	}
 }
 
-// publish REPO TAG... puts images into the registry and signs them in DCT. With +name
-// among the tags, a signer is added first; REPO is pinned in pins.json. TAG=TAG2 gives a
-// tag the image of another.
+// publish REPO TAG... puts images into the registry and signs them in DCT. With +name among the
+// tags, it first adds a signer. It pins REPO in pins.json. TAG=TAG2 gives TAG the image of TAG2.
 func publish(_ *testscript.TestScript, f *fixture, args []string) error {
 	name := f.registry.Host() + "/" + args[0]
 	r, ok := f.repos[name]
@@ -232,7 +231,7 @@ func publish(_ *testscript.TestScript, f *fixture, args []string) error {
 	return f.writeJSON("pins.json", map[string]any{"trust_pinning": map[string]any{"certs": certs}})
 }
 
-// revoke REPO TAG takes a tag out of DCT.
+// revoke REPO TAG removes a tag from DCT.
 func revoke(_ *testscript.TestScript, f *fixture, args []string) error {
 	r := f.repos[f.registry.Host()+"/"+args[0]]
 	if err := r.Remove(args[1]); err != nil {
@@ -241,7 +240,7 @@ func revoke(_ *testscript.TestScript, f *fixture, args []string) error {
 	return r.Publish()
 }
 
-// rollback REPO has the Notary server serve what it had before the last publication.
+// rollback REPO makes the Notary server serve the state before the last publication.
 func rollback(_ *testscript.TestScript, f *fixture, args []string) error {
 	gun := f.registry.Host() + "/" + args[0]
 	for _, role := range f.notary.Roles(gun) {
@@ -270,7 +269,7 @@ func anew(ts *testscript.TestScript, f *fixture, args []string) error {
 	return forget(ts, f, args)
 }
 
-// comeback REPO has the server give what it had before it was initialised anew.
+// comeback REPO makes the server serve what it had before the repository was initialised anew.
 func comeback(_ *testscript.TestScript, f *fixture, args []string) error {
 	name := f.registry.Host() + "/" + args[0]
 	f.notary.Delete(name)
@@ -280,27 +279,27 @@ func comeback(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// rootkey REPO VARIABLE gives the id of a repository's root key.
+// rootkey REPO VARIABLE sets the variable to the id of a repository's root key.
 func rootKey(ts *testscript.TestScript, f *fixture, args []string) error {
 	ts.Setenv(args[1], f.repos[f.registry.Host()+"/"+args[0]].RootKeyIDs()[0])
 	return nil
 }
 
-// record update|deletion NAME puts a record into the changefeed that nothing happened for.
+// record update|deletion NAME adds a record to the changefeed, although nothing happened.
 func record(_ *testscript.TestScript, f *fixture, args []string) error {
 	f.notary.Record(args[1], args[0])
 	return nil
 }
 
-// image REPO TAG puts an image into the registry that DCT knows nothing of, under a tag
-// that it may know.
+// image REPO TAG puts an image that DCT does not know into the registry, under a tag that DCT may
+// know.
 func image(_ *testscript.TestScript, f *fixture, args []string) error {
 	_, err := f.registry.PutImage(args[0], args[1], "outside "+args[0]+"/"+args[1])
 	return err
 }
 
-// offline writes all trust data of the server as docker would have kept it, and as a dump
-// of the server's database.
+// offline writes all trust data of the server as docker would have stored it, and as a dump of the
+// server's database.
 func offline(_ *testscript.TestScript, f *fixture, _ []string) error {
 	var dump strings.Builder
 	for gun := range f.repos {
@@ -316,7 +315,7 @@ func offline(_ *testscript.TestScript, f *fixture, _ []string) error {
 	return f.write("dump.tsv", []byte(dump.String()))
 }
 
-// today FILE puts the date of today in place of each TODAY.
+// today FILE replaces each TODAY by today's date.
 func today(_ *testscript.TestScript, f *fixture, args []string) error {
 	raw, err := os.ReadFile(filepath.Join(f.dir, args[0]))
 	if err != nil {
@@ -325,12 +324,12 @@ func today(_ *testscript.TestScript, f *fixture, args []string) error {
 	return f.write(args[0], bytes.ReplaceAll(raw, []byte("TODAY"), []byte(time.Now().Format(time.DateOnly))))
 }
 
-// fill FILE puts the values of environment variables in place of $NAME.
+// fill FILE replaces each $NAME by the value of the environment variable.
 func fill(ts *testscript.TestScript, f *fixture, args []string) error {
 	return f.write(args[0], []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)))
 }
 
-// sameplan FILE FILE checks that two plans are the same but for the time.
+// sameplan FILE FILE checks that two plans differ only in the time.
 func sameplan(_ *testscript.TestScript, f *fixture, args []string) error {
 	var plans [2]map[string]any
 	for i, name := range args {
@@ -349,22 +348,22 @@ func sameplan(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// copy REPO TAG PLACE puts DCT's image of a tag into another repository too.
+// copy REPO TAG PLACE also puts DCT's image of a tag into another repository.
 func copyImage(_ *testscript.TestScript, f *fixture, args []string) error {
 	_, err := f.registry.PutImage(args[2], args[1], args[0]+"/"+args[1])
 	return err
 }
 
-// lifetime is how long a role is valid that lapses: a script saves and signs it meanwhile.
+// lifetime is how long a short-lived role is valid. In that time a script saves and signs it.
 const lifetime = 12 * time.Second
 
-// lapsed waits until what lapses is past its date.
+// lapsed waits until the short-lived role has expired.
 func lapsed(_ *testscript.TestScript, f *fixture, _ []string) error {
 	time.Sleep(time.Until(f.lapse))
 	return nil
 }
 
-// harm REPO KIND ROLE damages trust data, or lets it lapse soon.
+// harm REPO KIND ROLE damages trust data, or makes it expire soon.
 func harm(_ *testscript.TestScript, f *fixture, args []string) error {
 	r := f.repos[f.registry.Host()+"/"+args[0]]
 	switch args[1] {
@@ -381,8 +380,9 @@ func harm(_ *testscript.TestScript, f *fixture, args []string) error {
 	return fmt.Errorf("unknown harm %s", args[1])
 }
 
-// fault notary|registry|tsa KIND [PATH] makes a server answer badly, everywhere or where the
-// path contains PATH. KIND 404 is a proxy's, not-found the Notary server's own. KIND skew gives its answers a date of ten minutes ago; off heals it.
+// fault notary|registry|tsa KIND [PATH] makes a server answer badly, everywhere or where the path
+// contains PATH. KIND 404 is a proxy's, not-found the Notary server's own. KIND skew dates its
+// answers ten minutes back. KIND off ends the fault.
 func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 	where := ""
 	if len(args) > 2 {
@@ -423,7 +423,7 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 			return false
 		}
 		answer(w)
-		return args[1] != "skew" // what follows answers
+		return args[1] != "skew" // the next handler answers
 	}
 	switch args[0] {
 	case "notary":
@@ -442,8 +442,8 @@ func fault(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// hold makes the registry store the next signature manifest and keep its answer back.
-// await waits until that has happened.
+// hold makes the registry store the next signature manifest but withhold its answer. await waits
+// until that has happened.
 func hold(_ *testscript.TestScript, f *fixture, _ []string) error {
 	f.held = make(chan struct{})
 	var once sync.Once
@@ -457,7 +457,7 @@ func hold(_ *testscript.TestScript, f *fixture, _ []string) error {
 	return nil
 }
 
-// silently serves a request, tells that it did, and holds the client until it is gone.
+// silently serves a request, signals that it did, and blocks the client until it has gone.
 type silently struct {
 	http.Handler
 	done   func()
@@ -486,7 +486,7 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	if err != nil {
 		return err
 	}
-	// PLACE:REPO for a repository that was copied from REPO.
+	// PLACE:REPO is a repository that was copied from REPO.
 	place, from, copied := strings.Cut(args[0], ":")
 	if !copied {
 		from = place
@@ -502,7 +502,7 @@ func signatures(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// attached REPO TAG N checks how many signatures there are of what a tag points to, and that it
+// attached REPO TAG N checks how many signatures there are of what a tag points to, and that this
 // is a report.
 func attached(_ *testscript.TestScript, f *fixture, args []string) error {
 	desc, err := f.registry.Resolve(args[0], args[1])
@@ -523,7 +523,7 @@ func attached(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// stamped REPO TAG checks that the one signature of DCT's digest of a tag is countersigned.
+// stamped REPO TAG checks that the one signature of DCT's digest of a tag has a timestamp.
 func stamped(_ *testscript.TestScript, f *fixture, args []string) error {
 	c, err := f.contents(args[0], args[1])
 	if err == nil && c.Stamped.IsZero() {
@@ -532,8 +532,9 @@ func stamped(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// publishindex REPO TAG KIND puts an image for two platforms into the registry, as an OCI index
-// or as a docker list, and signs its digest in DCT. The repository has to be published before.
+// publishindex REPO TAG KIND puts an image for two platforms into the registry, as an OCI index or
+// as a docker manifest list, and signs its digest in DCT. The repository must have been published
+// before.
 func publishIndex(ts *testscript.TestScript, f *fixture, args []string) error {
 	desc, err := f.putIndex(args[0], args[1], args[2])
 	if err != nil {
@@ -553,7 +554,7 @@ func (f *fixture) putIndex(repo, tag, kind string) (ocispec.Descriptor, error) {
 	return f.registry.PutIndex(repo, tag, repo+"/"+tag)
 }
 
-// children REPO TAG KIND N checks how many signatures each image has that the index lists.
+// children REPO TAG KIND N checks how many signatures each image of the index has.
 func children(_ *testscript.TestScript, f *fixture, args []string) error {
 	desc, err := f.putIndex(args[0], args[1], args[2])
 	if err != nil {
@@ -592,7 +593,7 @@ func unsign(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// digest REPO TAG VARIABLE gives DCT's digest of a tag.
+// digest REPO TAG VARIABLE sets the variable to DCT's digest of a tag.
 func digestOf(ts *testscript.TestScript, f *fixture, args []string) error {
 	desc, err := f.registry.PutImage(args[0], "", args[0]+"/"+args[1])
 	ts.Setenv(args[2], desc.Digest.String())
@@ -626,13 +627,14 @@ func metadata(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes
-// it fail (or slow, by 300 ms). KIND expired gives the key an expired certificate, ending one
-// that has 23 hours left, bare one whose subject is a CN alone, renewed another one; envelope makes it a
-// plugin of whole envelopes, rolling [OID...] one that renews the certificate for each signature, with those
-// extended key usages, brief such a one whose certificates live for three seconds, profile [revoked|service-away|no-credentials] such a one of signing profiles with what it says
-// of revocation, and unverifiable one that asks for itself when
-// its signatures are verified, and cannot verify.
+// key [KIND [COMMAND [COUNT]]] installs the plugin with the keys release and alice, or makes it
+// fail (or slow, by 300 ms). Some kinds change the key's certificate: expired gives it an expired
+// one; ending one that has 23 hours left; bare one whose subject is only a CN; renewed another one.
+// envelope makes it a plugin that returns whole envelopes. rolling [OID...] makes one that renews
+// the certificate for each signature, with those extended key usages; brief one whose certificates
+// live for three seconds; profile [revoked|service-away|no-credentials] one of signing profiles,
+// with what it says of revocation. unverifiable makes one that its signatures name for
+// verification, and that cannot verify.
 func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	var change []func(*x509.Certificate)
 	kind := ""
@@ -661,7 +663,7 @@ func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 		kind = ""
 	}
 	if change == nil {
-		f.identity = id // one that is special is for once
+		f.identity = id // a special identity is used only once
 		ts.Setenv("LEAF", notation.Thumbprint(id.Chain[0]))
 	}
 	b := kmstest.Behaviour{Keys: map[string]pki.Files{}}
@@ -735,8 +737,8 @@ func key(ts *testscript.TestScript, f *fixture, args []string) (err error) {
 	return err
 }
 
-// schema KIND FILE... checks that files are what the schema of that kind says; of results
-// each line is a value.
+// schema KIND FILE... checks files against the schema of that kind. In results, each line is a
+// value.
 func schema(ts *testscript.TestScript, _ *fixture, args []string) error {
 	rules, ok := report.Schema(args[0])
 	if !ok {
@@ -776,7 +778,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// spoil FILE WORD flips one bit of the word wherever it is in a file, as a bad disk does.
+// spoil FILE WORD flips one bit of each occurrence of the word in a file, as a bad disk does.
 func spoil(_ *testscript.TestScript, f *fixture, args []string) error {
 	path := filepath.Join(f.dir, args[0])
 	content, err := os.ReadFile(path)
@@ -790,8 +792,8 @@ func spoil(_ *testscript.TestScript, f *fixture, args []string) error {
 	return os.WriteFile(path, spoilt, 0o600)
 }
 
-// interrupted TIMES CODE COMMAND... starts a command, sends SIGINT as often once the key
-// has been used, and checks the exit code.
+// interrupted TIMES CODE COMMAND... starts a command, sends SIGINT that many times once the key has
+// been used, and checks the exit code.
 func interrupted(ts *testscript.TestScript, neg bool, args []string) {
 	f := ts.Value(fixtureKey{}).(*fixture)
 	times, err := strconv.Atoi(args[0])
@@ -807,7 +809,7 @@ func interrupted(ts *testscript.TestScript, neg bool, args []string) {
 	before, err := f.plugin.Calls("generate-signature")
 	ts.Check(err)
 	ts.Check(c.Start())
-	defer func() { _ = c.Process.Kill() }() // if it is there still
+	defer func() { _ = c.Process.Kill() }() // if it is still running
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		calls, err := f.plugin.Calls("generate-signature")
 		ts.Check(err)
@@ -822,7 +824,7 @@ func interrupted(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(c.Process.Signal(os.Interrupt))
 		time.Sleep(50 * time.Millisecond)
 	}
-	_ = c.Wait() // its code is looked at below
+	_ = c.Wait() // its exit code is checked below
 	ts.Logf("%s", out.String())
 	if got := strconv.Itoa(c.ProcessState.ExitCode()); neg || got != args[1] {
 		ts.Fatalf("exit code %s, want %s", got, args[1])
@@ -832,7 +834,7 @@ func interrupted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// uploads N checks how many uploads the registry has open.
+// uploads N checks how many open uploads the registry has.
 func uploads(_ *testscript.TestScript, f *fixture, args []string) error {
 	if got := strconv.Itoa(f.registry.Uploads()); got != args[0] {
 		return fmt.Errorf("%s uploads are open, want %s", got, args[0])
@@ -840,8 +842,8 @@ func uploads(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// operations N [PROOFS] checks how many key operations were spent, proofs of the key included, and
-// where that is given, how many of them were proofs.
+// operations N [PROOFS] checks how many key operations were spent, including proofs of the key.
+// With PROOFS, it also checks how many of them were proofs.
 func operations(_ *testscript.TestScript, f *fixture, args []string) error {
 	calls, err := f.plugin.Calls("generate-signature")
 	if err != nil {
@@ -862,7 +864,8 @@ func operations(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// renewals LEDGER N checks that the ledger's history has N renewals of a key's certificate, each with another chain.
+// renewals LEDGER N checks that the ledger's history has N renewals of a key's certificate, each
+// with a different chain.
 func renewals(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := state.Open(ts.MkAbs(args[0]), state.Options{ReadOnly: true})
 	ts.Check(err)
@@ -879,11 +882,12 @@ func renewals(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// forge LEDGER WHAT REPO TAG changes a ledger as somebody does who can write to its file and knows what it is bound to.
-// It is about the one signature that the registry has of the tag. WHAT is done: the ledger has the item as done by it,
-// and by the key's identity; made: a run of this ledger has made it; listed: it is in the outbox; pending: and
-// is gone from the registry; earlier NAME OTHER: its certificate, and the key's identity with OTHER in place of
-// NAME, are earlier identities of the key, whose last chain is the signature's.
+// forge LEDGER WHAT REPO TAG changes a ledger as somebody would who can write to its file and knows
+// what it is bound to. It is about the one signature that the registry has of the tag. WHAT is one
+// of these. done: the ledger has the item as done by it, and by the key's identity. made: a run of
+// this ledger has made it. listed: it is in the outbox. pending: it is also gone from the registry.
+// earlier NAME OTHER: its certificate, and the key's identity with OTHER in place of NAME, are
+// earlier identities of the key, whose last chain is the signature's.
 func forge(ts *testscript.TestScript, f *fixture, args []string) error {
 	what, repo, tag := args[1], args[2], args[3]
 	image, err := f.registry.PutImage(repo, "", repo+"/"+tag)
@@ -963,7 +967,7 @@ func outlive(_ *testscript.TestScript, f *fixture, args []string) error {
 	return err
 }
 
-// freeport NAME puts an address on which nobody listens into the environment.
+// freeport NAME sets an environment variable to an address on which nobody listens.
 func freeport(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
@@ -971,7 +975,7 @@ func freeport(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(l.Close())
 }
 
-// page ADDRESS CODE PATTERN... gets a page and checks code and lines.
+// page ADDRESS CODE PATTERN... gets a page and checks its status code and lines.
 func page(ts *testscript.TestScript, neg bool, args []string) {
 	if err := getPage(args); neg != (err != nil) {
 		ts.Fatalf("%v", err)
@@ -998,7 +1002,7 @@ func getPage(args []string) error {
 	return err
 }
 
-// until COMMAND... waits until page or signatures find what they look for.
+// until COMMAND... repeats page or signatures until it succeeds.
 func until(ts *testscript.TestScript, _ bool, args []string) {
 	look := func() error { return getPage(args[1:]) }
 	if args[0] == "signatures" {

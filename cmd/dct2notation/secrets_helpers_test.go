@@ -17,8 +17,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// credentialHelper is docker-credential-keeper. It keeps its command line in helper.log, and
-// fails where there is a file helper-fails.
+// credentialHelper is docker-credential-keeper. It records its command line in helper.log, and
+// fails if the file helper-fails exists.
 func credentialHelper() {
 	work := os.Getenv("WORK")
 	server, err := io.ReadAll(os.Stdin)
@@ -26,14 +26,14 @@ func credentialHelper() {
 		err = os.WriteFile(filepath.Join(work, "helper.log"), fmt.Appendf(nil, "%q for %s\n", os.Args, server), 0o600)
 	}
 	if _, fails := os.Stat(filepath.Join(work, "helper-fails")); fails == nil || err != nil {
-		fmt.Println("cannot unlock " + password) // the protocol has errors on stdout; its stderr is ours, as with docker
+		fmt.Println("cannot unlock " + password) // the protocol has errors on stdout; like docker, we pass its stderr through
 		os.Exit(1)
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"ServerURL": string(server), "Username": user, "Secret": password})
 }
 
-// login HOW puts credentials where docker login does: auth (in the file), helper, or token (an
-// identity token); wrong ones are refused.
+// login HOW stores credentials where docker login does: auth (in the file), helper, or token (an
+// identity token). Wrong ones are refused.
 func login(_ *testscript.TestScript, f *fixture, args []string) error {
 	auth := func(secret string) map[string]any {
 		return map[string]any{"auths": map[string]any{f.registry.Host(): map[string]string{
@@ -55,7 +55,7 @@ func login(_ *testscript.TestScript, f *fixture, args []string) error {
 }
 
 // echo notary|registry|tsa STATUS [PATH] makes a server refuse requests, everywhere or where the
-// path contains PATH, and repeat in every place of its answer what the client sent.
+// path contains PATH, and repeat what the client sent in every part of its answer.
 func echo(_ *testscript.TestScript, f *fixture, args []string) error {
 	where, status := "", 0
 	if _, err := fmt.Sscan(args[1], &status); err != nil {
@@ -65,7 +65,7 @@ func echo(_ *testscript.TestScript, f *fixture, args []string) error {
 		where = args[2]
 	}
 	hit := func(w http.ResponseWriter, r *http.Request) bool {
-		// Without credentials there is nothing to repeat: let it ask for them.
+		// Without credentials there is nothing to repeat, so let the server ask for them.
 		sent := r.Header.Get("Authorization") != "" || r.Method == http.MethodPost
 		if !sent || !strings.Contains(r.URL.Path, where) {
 			return false
@@ -84,7 +84,7 @@ func echo(_ *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// repeat answers with all that was sent, as it was and as it can be read.
+// repeat answers with everything that was sent, both as sent and decoded.
 func repeat(w http.ResponseWriter, r *http.Request, status int) {
 	name, secret, _ := r.BasicAuth()
 	_ = r.ParseForm()
@@ -98,8 +98,8 @@ func repeat(w http.ResponseWriter, r *http.Request, status int) {
 	_, _ = w.Write(body)
 }
 
-// presigned makes the registry hand out addresses for uploads that are credentials, as those of
-// object stores are, and then refuse them.
+// presigned makes the registry return upload addresses that are credentials, as object stores do,
+// and then refuse them.
 func presigned(_ *testscript.TestScript, f *fixture, _ []string) error {
 	f.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		switch {
@@ -109,14 +109,14 @@ func presigned(_ *testscript.TestScript, f *fixture, _ []string) error {
 			repeat(w, r, http.StatusBadRequest)
 			return true
 		}
-		r.URL.RawQuery, r.Body = "", http.NoBody // such a registry takes no upload in one request
+		r.URL.RawQuery, r.Body = "", http.NoBody // such a registry does not accept an upload in one request
 		next.ServeHTTP(signing{w}, r)
 		return true
 	})
 	return nil
 }
 
-// signing signs the addresses that an answer hands out.
+// signing signs the upload addresses in an answer.
 type signing struct{ http.ResponseWriter }
 
 func (s signing) WriteHeader(status int) {
@@ -126,9 +126,9 @@ func (s signing) WriteHeader(status int) {
 	s.ResponseWriter.WriteHeader(status)
 }
 
-// nosecrets NAME... checks that there is no secret in files, in all below directories, or in
+// nosecrets NAME... checks that there is no secret in files, in everything below directories, or in
 // stdout and stderr of the last command: no canary as it is, in base64 or escaped, and no private
-// key. What is to be searched must be there.
+// key. What is to be searched must exist.
 func noSecrets(ts *testscript.TestScript, f *fixture, args []string) error {
 	secrets, err := f.secrets()
 	if err != nil {
@@ -166,10 +166,10 @@ func noSecrets(ts *testscript.TestScript, f *fixture, args []string) error {
 	return nil
 }
 
-// secrets are what no output may hold.
+// secrets returns what no output may contain.
 func (f *fixture) secrets() ([]string, error) {
 	secrets := []string{"canary", "c%61nary"}
-	for shift := range 3 { // where in the triples of base64 it begins
+	for shift := range 3 { // its position in the triples of base64
 		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat(" ", shift) + "canary"))
 		secrets = append(secrets, text[(shift*8+5)/6:(shift*8+48)/6])
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// product builds the binary to show, once for all tests.
+// product builds the binary for the demonstration, once for all tests.
 var product = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "dct2notation-demo-test-")
 	if err != nil {
@@ -36,7 +36,7 @@ var product = sync.OnceValues(func() (string, error) {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if path, err := product(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // a folder in the temporary one; no test rests on it
+		_ = os.RemoveAll(filepath.Dir(path)) // a temporary folder; no test depends on it
 	}
 	os.Exit(code)
 }
@@ -50,7 +50,7 @@ func binary(t *testing.T) string {
 	return path
 }
 
-// folder is the scene's, as the output names it.
+// folder returns the scene's folder, as named in the output.
 func folder(t *testing.T, out string) string {
 	t.Helper()
 	m := regexp.MustCompile(`(?m)^\$ cd (\S+)$`).FindStringSubmatch(out)
@@ -112,8 +112,8 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	mustBeGone(t, folder(t, out.String()))
 }
 
-// TestUnsignedSceneIsNoticed holds the checks to what they are for: before anything was
-// migrated all of them have to complain.
+// TestUnsignedSceneIsNoticed tests the checks themselves: before any migration, all of them must
+// complain.
 func TestUnsignedSceneIsNoticed(t *testing.T) {
 	t.Parallel()
 	s, err := setScene(t.Context(), &screen{out: new(bytes.Buffer)})
@@ -147,7 +147,7 @@ func TestUnsignedSceneIsNoticed(t *testing.T) {
 	}
 }
 
-// listSignature makes the registry list a signature, of no content, for an image.
+// listSignature makes the registry list an empty signature for an image.
 func listSignature(t *testing.T, s *scene, r *repository, digest string) {
 	t.Helper()
 	subject, err := r.registry.Resolve(r.name, digest)
@@ -183,7 +183,8 @@ func TestWrongClassIsNoticed(t *testing.T) {
 	}
 }
 
-// What the demonstration keeps is in its own folder: at home, the user may have the results of a migration.
+// The demonstration keeps everything in its own folder, since the user's home may have the results
+// of a migration.
 func TestCommandsKeepToTheFolderOfTheScene(t *testing.T) {
 	t.Parallel()
 	p := &play{scene: &scene{dir: "/scene"}}

@@ -22,8 +22,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// binary is the plugin, built once for all tests: what is tested is the program that Notation
-// starts, with its own process and environment.
+// binary is the plugin, built once for all tests. They run the program that Notation starts, with
+// its own process and environment.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -112,7 +112,7 @@ func (r *rig) sign() (plugin.GenerateSignatureResponse, *plugin.Error) {
 	return out, r.run("generate-signature", &out)
 }
 
-// TestSignsWithEveryKeySpec: P-256 is local-kms's, the others are the stand-in's.
+// P-256 uses local-kms; the other specs use the stand-in.
 func TestSignsWithEveryKeySpec(t *testing.T) {
 	t.Parallel()
 	for _, a := range pki.Algorithms {
@@ -147,7 +147,7 @@ func TestSignsWithEveryKeySpec(t *testing.T) {
 	}
 }
 
-// TestAliasIsResolvedOnce: between the two requests an alias can come to mean another key.
+// Between the two requests, an alias can be moved to another key.
 func TestAliasIsResolvedOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256)
@@ -170,7 +170,7 @@ func TestAliasIsResolvedOnce(t *testing.T) {
 	}
 }
 
-// TestErrorsHaveTheProtocolsCodes also shows that no request is repeated: who asked decides that.
+// This also shows that no request is repeated: the caller decides whether to retry.
 func TestErrorsHaveTheProtocolsCodes(t *testing.T) {
 	t.Parallel()
 	const throttled, denied, invalid, timeout, failed = plugin.ErrorCodeThrottled, plugin.ErrorCodeAccessDenied, plugin.ErrorCodeValidation, plugin.ErrorCodeTimeout, plugin.ErrorCodeGeneric
@@ -204,7 +204,7 @@ func TestErrorsHaveTheProtocolsCodes(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrongIsFoundBeforeTheKeyIsUsed: by both commands, with the same words.
+// Both commands find it, and report it in the same words.
 func TestWhatIsWrongIsFoundBeforeTheKeyIsUsed(t *testing.T) {
 	t.Parallel()
 	without := func(r *rig, name string) {
@@ -266,7 +266,7 @@ func TestWhatIsWrongIsFoundBeforeTheKeyIsUsed(t *testing.T) {
 	}
 }
 
-// TestKeyThatWasExchangedIsRefused: what describe-key said is old.
+// The answer of describe-key can be out of date.
 func TestKeyThatWasExchangedIsRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256)

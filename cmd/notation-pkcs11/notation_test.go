@@ -29,8 +29,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/pkitest"
 )
 
-// TestNotationSignsWithEveryKeySpec is not parallel: Notation's own plugin runner
-// passes the process's environment on, so the token's is set there.
+// TestNotationSignsWithEveryKeySpec is not parallel: Notation's own plugin runner passes on the
+// process's environment, so the token's variables are set there.
 func TestNotationSignsWithEveryKeySpec(t *testing.T) {
 	r := newRig(t)
 	for _, pair := range r.Env() {
@@ -69,7 +69,7 @@ func TestNotationSignsWithEveryKeySpec(t *testing.T) {
 	}
 }
 
-// signAndVerify makes an envelope and verifies it anew, from its bytes alone.
+// signAndVerify makes an envelope and verifies it from its bytes alone.
 func signAndVerify(t *testing.T, s notationgo.Signer, mediaType string, root *x509.Certificate) {
 	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 5}
 	blob, _, err := s.Sign(context.Background(), image, notationgo.SignerSignOptions{SignatureMediaType: mediaType})

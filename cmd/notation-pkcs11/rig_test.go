@@ -22,8 +22,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/rawplugin/pkitest"
 )
 
-// binary is the plugin, built once for all tests: what is tested is the program
-// that Notation starts, with its own process, environment and PKCS#11 module.
+// binary is the plugin, built once for all tests. They run the program that Notation starts, with
+// its own process, environment and PKCS#11 module.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -53,12 +53,12 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	token, err := softhsmtest.New(t.TempDir())
 	if err != nil {
-		t.Fatal(err) // names the package softhsm2 if that is what is missing
+		t.Fatal(err) // names the package softhsm2 if it is missing
 	}
 	return &rig{token, t, pkitest.Root(t, "root")}
 }
 
-// config is plugin-config for the rig's token, with pairs added or changed.
+// config returns plugin-config for the rig's token, with pairs added or changed.
 func (r *rig) config(pairs ...string) map[string]string {
 	c := map[string]string{"module": r.Module, "token": r.Label}
 	for i := 0; i < len(pairs); i += 2 {
@@ -91,8 +91,8 @@ func (r *rig) withKey(label string) (caCerts string) {
 	return pkitest.WritePEM(r.t, r.ca.Leaf(r.t, r.ec(label)), r.ca.Cert)
 }
 
-// run starts the plugin and decodes its answer into out or returns its error.
-// It fails the test if the PIN is in the answer or if the answer is malformed.
+// run starts the plugin and decodes its answer into out or returns its error. It fails the test if
+// the answer is malformed or contains the PIN.
 func (r *rig) run(command string, request, out any, env ...string) *plugin.Error {
 	r.t.Helper()
 	input, err := json.Marshal(request)
@@ -156,7 +156,7 @@ func (r *rig) refused(code plugin.ErrorCode, text, id string, config map[string]
 	}
 }
 
-// chainIs fails the test unless signing works and answers these certificates.
+// chainIs fails the test unless signing works and returns these certificates.
 func (r *rig) chainIs(id string, config map[string]string, want ...*x509.Certificate) {
 	r.t.Helper()
 	got, failure := r.sign(id, config)

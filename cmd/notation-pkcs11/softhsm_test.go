@@ -228,8 +228,8 @@ func TestRequestForAnotherKeyIsRefused(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce is a migration's worker pool: without turns (see takeTurn) about
-// a third of these fail.
+// TestManyAtOnce simulates the worker pool of a migration. Without turns (see takeTurn), about a
+// third of these calls fail.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -23,8 +23,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/e2e-policy/published"
 )
 
-// modules are where the consumers' definitions come from, in the versions that policy writes
-// for, and the folders or files that hold them.
+// modules lists the modules with the consumers' definitions, in the versions that policy writes
+// for, and the folders or files that contain them.
 var modules = map[string][]string{
 	"github.com/notaryproject/ratify@v1.4.6":                                                {"config/crd/bases"},
 	"github.com/ratify-project/ratify/v2@v2.0.0-beta.2":                                     {"config/crd/bases"},
@@ -33,11 +33,10 @@ var modules = map[string][]string{
 	"github.com/open-policy-agent/frameworks/constraint@v0.0.0-20260616163050-e1eaa1bf6d62": {"deploy"},
 }
 
-// A definition judges objects of one version of a kind, as the API server does when they are
-// created.
+// definition judges objects of one version of a kind, as the API server does when they are created.
 type definition struct {
 	kind       string
-	deprecated string // why
+	deprecated string // the reason
 	structural *structuralschema.Structural
 	schema     validation.SchemaValidator
 	rules      *cel.Validator
@@ -75,7 +74,7 @@ func define(all map[string]*definition, raw []byte) error {
 	for _, part := range bytes.Split(raw, []byte("\n---")) {
 		var crd apiextensionsv1.CustomResourceDefinition
 		if err := yaml.Unmarshal(part, &crd); err != nil || crd.Kind != "CustomResourceDefinition" {
-			continue // patches and lists lie there too
+			continue // the folder also has patches and lists
 		}
 		for _, v := range crd.Spec.Versions {
 			if !v.Served || v.Schema == nil {
@@ -114,8 +113,8 @@ func newDefinition(kind string, v1 *apiextensionsv1.CustomResourceValidation) (*
 	return d, nil
 }
 
-// judge says what the API server would hold against an object: unknown fields, the schema, CEL
-// rules.
+// judge returns the API server's objections to an object: unknown fields, schema violations,
+// violated CEL rules.
 func (d *definition) judge(t *testing.T, object map[string]any) []string {
 	t.Helper()
 	var wrong []string
@@ -148,11 +147,11 @@ func runtimeCopy(t *testing.T, object map[string]any) map[string]any {
 	return other
 }
 
-// undefined have no definition in these modules: kinds of Kubernetes itself, and the constraint,
-// whose kind the template makes.
+// undefined lists kinds without a definition in these modules: kinds of Kubernetes itself, and the
+// constraint, whose kind the template creates.
 var undefined = []string{"v1 Secret", "constraints.gatekeeper.sh/v1beta1 NotationVerified"}
 
-// What policy writes is what the API servers of its consumers would store.
+// The consumers' API servers would store what policy writes.
 func TestGoldenManifestsFitTheConsumersDefinitions(t *testing.T) {
 	known := definitions(t)
 	seen := map[string]int{}
@@ -175,7 +174,7 @@ func TestGoldenManifestsFitTheConsumersDefinitions(t *testing.T) {
 				t.Errorf("%s: no API server knows %s", path, kind)
 				continue
 			}
-			if why := known[kind].deprecated; why != "" && o["kind"] != "ClusterPolicy" { // which is written only on demand
+			if why := known[kind].deprecated; why != "" && o["kind"] != "ClusterPolicy" { // which is written only on request
 				t.Errorf("%s: %s: %s", path, kind, why)
 			}
 			for _, w := range known[kind].judge(t, o) {
@@ -220,7 +219,7 @@ func patched(t *testing.T, known map[string]*definition, golden string) {
 	}
 }
 
-// wrong shows that the judge finds what published guides get wrong.
+// These are mistakes in published guides, which the judge finds.
 func wrong(t *testing.T, known map[string]*definition, golden string) {
 	raw, err := os.ReadFile(filepath.Join(golden, "kyverno-enforce", "kyverno.yaml"))
 	if err != nil {

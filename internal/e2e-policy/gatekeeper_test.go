@@ -13,8 +13,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/types"
 )
 
-// ask runs the template's rule over a Pod. answer is what Gatekeeper's external data gives for
-// the keys that are asked for.
+// ask runs the template's rule on a Pod. answer is what Gatekeeper's external data returns for the
+// requested keys.
 func ask(t *testing.T, golden string, spec map[string]any, answer func(provider string, keys []string) map[string]any) (violations []string) {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "..", "notation", "policy", "testdata", "golden", golden, "gatekeeper-template.yaml"))
@@ -53,8 +53,8 @@ func ask(t *testing.T, golden string, spec map[string]any, answer func(provider 
 	return violations
 }
 
-// Every image of a Pod is asked for, and what is not said to be good is denied: bad, not
-// answered for, and where Ratify cannot be reached.
+// Every image of a Pod is looked up, and whatever is not reported as good is denied: if it is bad,
+// if there is no answer for it, and if Ratify cannot be reached.
 func TestGatekeeperAsksForEveryContainer(t *testing.T) {
 	image := func(names ...string) []any {
 		var all []any

@@ -15,15 +15,17 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
-// Two keys of a service, the one whose identity the policies are of and its neighbour, sign an image each.
+// Two keys of a service sign an image each: the one whose identity is in the policies, and its
+// neighbour.
 var (
 	ofKey       = image{repository: "team/app", tag: "release", why: "signed by the key"}
 	ofNeighbour = image{repository: "team/app", tag: "neighbour", why: "signed by its neighbour"}
 	ofNobody    = image{repository: "team/app", tag: "unsigned", why: "unsigned"}
 )
 
-// newIdentities migrates with keys that renew their certificates, each by the configuration of its name.
-// identity is the part of the configuration that says whose signatures are a key's, with %s for its name.
+// newIdentities migrates with keys that renew their certificates, each with the configuration of
+// its name. identity is the part of the configuration that says whose signatures are a key's, with
+// %s for its name.
 func newIdentities(t *testing.T, b kmstest.Behaviour, identity string) *world {
 	t.Helper()
 	w := &world{registry: startRegistry(t, "olareg"), dir: t.TempDir()}
@@ -80,12 +82,12 @@ key-root: root.pem
 
 const profile = "arn:aws:signer:eu-west-1:111122223333:/signing-profiles/"
 
-// judgedAs are the images with what is to be said of them.
+// judgedAs returns the images with the expected verdicts.
 func (w *world) judgedAs(key, neighbour verdict) []image {
 	return []image{w.images[0].judged(key), w.images[1].judged(neighbour), w.images[2].judged(fails)}
 }
 
-// Ratify judges signing profiles with their verification plugin, and nothing without.
+// Ratify judges signing profiles with their verification plugin, and accepts nothing without it.
 func TestRatifyJudgesProfiles(t *testing.T) {
 	t.Parallel()
 	w := newIdentities(t, kmstest.Behaviour{
@@ -109,8 +111,9 @@ func TestRatifyJudgesProfiles(t *testing.T) {
 	}
 }
 
-// Of a subject, Ratify tells its neighbour under the same root. Kyverno knows no subjects: that the neighbour
-// passes is what the file says of an authority that issues to more than the key.
+// Ratify distinguishes a subject from its neighbour under the same root. Kyverno does not compare
+// subjects, so the neighbour passes, as the file says of an authority that issues to more than the
+// key.
 func TestConsumersJudgeSubjects(t *testing.T) {
 	t.Parallel()
 	w := newIdentities(t, kmstest.Behaviour{}, `identity: subject

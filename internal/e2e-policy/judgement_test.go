@@ -2,8 +2,8 @@ package e2epolicy
 
 import "testing"
 
-// The consumers' own commands judge by what was written after a migration: what was migrated
-// passes, and nothing else does.
+// The consumers' own commands judge by the files written after a migration: what was migrated
+// passes, and nothing else.
 func TestRatifyAndKyvernoJudge(t *testing.T) {
 	t.Parallel()
 	for kind := range registries {

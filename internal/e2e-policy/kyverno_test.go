@@ -15,15 +15,15 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// noDigest is what Kyverno's command says of each tag at the stage enforce: in a cluster the
-// tag is replaced by its digest before that is asked for, and the command replaces none.
+// noDigest is what Kyverno's command says about each tag at the stage enforce. In a cluster, the
+// tag is replaced by its digest before this check; the command does not replace it.
 const noDigest = " does not have a digest"
 
-// kyvernoJudges has Kyverno's command judge Pods by the policies that policy wrote, as they are.
+// kyvernoJudges has Kyverno's command judge Pods by the policies exactly as policy wrote them.
 func (w *world) kyvernoJudges(t *testing.T) {
 	for _, folder := range []string{"audit/kyverno", "enforce/kyverno", "cluster-policy"} {
 		unstamped := passes
-		if w.tsa != nil && folder != "cluster-policy" { // which knows no timestamps
+		if w.tsa != nil && folder != "cluster-policy" { // which does not support timestamps
 			unstamped = fails
 		}
 		var pods []map[string]any
@@ -46,9 +46,9 @@ func (w *world) kyvernoJudges(t *testing.T) {
 			add(name+"-tag-and-digest", want, containers("containers", tag+"@"+i.descriptor.Digest.String()))
 			add(name+"-beside-a-good-one", want, containers("containers", w.reference(w.images[0], true), digest))
 		}
-		// Of other repositories, whatever their names, the policies have no say, though a Pod
-		// of which an ImageValidatingPolicy has judged nothing is told to pass. Three of these
-		// images are not even there.
+		// The policies do not apply to other repositories, whatever their names. If an
+		// ImageValidatingPolicy has judged nothing of a Pod, the Pod is reported as passed. Three
+		// of these images do not even exist.
 		none := "pass"
 		if folder == "cluster-policy" {
 			none = ""
@@ -56,7 +56,7 @@ func (w *world) kyvernoJudges(t *testing.T) {
 		for name, repository := range map[string]string{"elsewhere": w.elsewhere.repository, "longer": "team/app-extra", "below": "team/app/extra", "above": "team"} {
 			add(name, none, containers("containers", w.host+"/"+repository+"@"+w.elsewhere.descriptor.Digest.String()))
 		}
-		if folder == "cluster-policy" { // of the others see TestKyvernoHangs
+		if folder == "cluster-policy" { // for the others see TestKyvernoHangs
 			add("one-image-twice", "pass", w.oneImageTwice())
 		}
 		found := w.kyvernoSays(t, folder, pods)
@@ -68,7 +68,7 @@ func (w *world) kyvernoJudges(t *testing.T) {
 	}
 }
 
-// A policy of ten thousand repositories is stored, compiled and obeyed: CEL takes no expression
+// A policy for ten thousand repositories is stored, compiled and applied. CEL accepts no expression
 // of more than 100,000 characters.
 func TestKyvernoKnowsTenThousandRepositories(t *testing.T) {
 	t.Parallel()
@@ -79,7 +79,7 @@ func TestKyvernoKnowsTenThousandRepositories(t *testing.T) {
 		{Name: "two", Repositories: many(2000, w.host+"/team/two"), Keys: []policy.Key{release, alice}},
 	}}
 	for _, folder := range []string{"many", "one"} {
-		if folder == "one" { // statement, which takes half the room for each repository
+		if folder == "one" { // statement, which needs half the space per repository
 			trust.Statements = trust.Statements[:1]
 			trust.Statements[0].Repositories = many(10_000, w.host+"/team/app", w.host+"/team/web")
 		}
@@ -101,7 +101,7 @@ func TestKyvernoKnowsTenThousandRepositories(t *testing.T) {
 	}
 }
 
-// many are repositories, and the names of others before and after them.
+// many returns repositories, and the names of others that sort before and after them.
 func many(n int, repositories ...string) []string {
 	var all []string
 	for i := range n {
@@ -110,14 +110,14 @@ func many(n int, repositories ...string) []string {
 	return slices.Concat(all[:n/2], repositories, all[n/2:])
 }
 
-// oneImageTwice is a Pod with which Kyverno 1.19.1 does not come to an end.
+// oneImageTwice is a Pod on which Kyverno 1.19.1 never finishes.
 func (w *world) oneImageTwice() map[string]any {
 	one := w.reference(w.images[0], true)
 	return containers("containers", one, one, w.reference(w.images[1], true))
 }
 
-// What is said of Kyverno in its file is true. When this fails, Kyverno has been mended, and
-// kyvernoHangs of package policy can go.
+// What Kyverno's file says about Kyverno is true. When this fails, Kyverno has been fixed, and
+// kyvernoHangs of package policy can be removed.
 func TestKyvernoHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "olareg", false)
@@ -127,7 +127,7 @@ func TestKyvernoHangs(t *testing.T) {
 	}
 }
 
-// containers are a Pod's, all of one kind.
+// containers returns a Pod's containers, all of one kind.
 func containers(kind string, images ...string) map[string]any {
 	var all []any
 	for n, image := range images {
@@ -136,11 +136,11 @@ func containers(kind string, images ...string) map[string]any {
 	return map[string]any{kind: all}
 }
 
-// A finding is what Kyverno says of a Pod: pass or fail, and why.
+// finding is what Kyverno says about a Pod: pass or fail, and why.
 type finding struct{ Result, Message string }
 
-// kyvernoSays judges Pods, and gives the findings by their names. A Pod that no policy is
-// about has none.
+// kyvernoSays judges Pods, and returns the findings by the Pods' names. A Pod to which no policy
+// applies has none.
 func (w *world) kyvernoSays(t testing.TB, folder string, pods []map[string]any) map[string]finding {
 	t.Helper()
 	c := w.kyverno(t, folder, pods...)
@@ -153,12 +153,12 @@ func (w *world) kyvernoSays(t testing.TB, folder string, pods []map[string]any) 
 			Resources []struct{ Name string }
 		}
 	}
-	text := out[max(0, bytes.IndexByte(out, '{')):] // before it stands that ClusterPolicy is deprecated
+	text := out[max(0, bytes.IndexByte(out, '{')):] // a deprecation warning for ClusterPolicy precedes it
 	if jsonErr := json.Unmarshal(text, &report); jsonErr != nil {
 		t.Fatalf("kyverno apply: %v %v\n%s%s", err, jsonErr, out, &stderr)
 	}
 	found := map[string]finding{}
-	for _, r := range report.Results { // more than one for a Pod, of which the worst counts
+	for _, r := range report.Results { // a Pod may have several, of which the worst counts
 		name := r.Resources[0].Name
 		if weight[r.Result] > weight[found[name].Result] {
 			found[name] = r.finding
@@ -167,7 +167,7 @@ func (w *world) kyvernoSays(t testing.TB, folder string, pods []map[string]any) 
 	return found
 }
 
-// kyverno is the command that judges Pods by what policy wrote into a folder.
+// kyverno returns the command that judges Pods by what policy wrote into a folder.
 func (w *world) kyverno(t testing.TB, folder string, pods ...map[string]any) *exec.Cmd {
 	t.Helper()
 	var resources bytes.Buffer
@@ -183,6 +183,5 @@ func (w *world) kyverno(t testing.TB, folder string, pods ...map[string]any) *ex
 	return c
 }
 
-// weight is how much a result decides: one failure denies the Pod, and what was skipped says
-// nothing.
+// weight is how decisive a result is. One failure denies the Pod, and a skipped rule says nothing.
 var weight = map[string]int{"skip": 1, "pass": 2, "warn": 3, "error": 3, "fail": 4}

@@ -12,8 +12,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// ratifyJudges has Ratify's command judge by the Verifier, Store and Policy that policy wrote,
-// which are the same at both stages: at the first it is Gatekeeper that lets images pass.
+// ratifyJudges has Ratify's command judge by the Verifier, Store and Policy that policy wrote.
+// These are the same at both stages: at audit, Gatekeeper lets the images pass.
 func (w *world) ratifyJudges(t *testing.T) {
 	enforced, audited := filepath.Join(w.dir, "enforce", "ratify", "ratify.yaml"), filepath.Join(w.dir, "audit", "ratify", "ratify.yaml")
 	if !reflect.DeepEqual(objects(t, read(t, enforced)), objects(t, read(t, audited))) {
@@ -27,8 +27,8 @@ func (w *world) ratifyJudges(t *testing.T) {
 	}
 }
 
-// ratifyConfig translates our objects into what the command reads, field by field. It loads no
-// KeyManagementProvider, and takes their certificates as files.
+// ratifyConfig translates our objects into the command's configuration, field by field. The command
+// loads no KeyManagementProvider, so it gets their certificates as files.
 func (w *world) ratifyConfig(t testing.TB, path string) string {
 	t.Helper()
 	certificates := filepath.Join(filepath.Dir(path), "certificates")
@@ -77,7 +77,7 @@ func (w *world) ratifyJudgesImage(t testing.TB, config string, i image, referenc
 	c.Stderr = &stderr
 	out, err := c.Output()
 	var said struct {
-		IsSuccess       bool              `json:"isSuccess"` // left out if nothing was verified
+		IsSuccess       bool              `json:"isSuccess"` // omitted if nothing was verified
 		VerifierReports []json.RawMessage `json:"verifierReports"`
 	}
 	if jsonErr := json.Unmarshal(out, &said); err != nil || jsonErr != nil || len(said.VerifierReports) == 0 {

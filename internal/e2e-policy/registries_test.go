@@ -18,8 +18,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// A registry is a running registry of another project, with HTTPS, as consumers ask for it
-// unless they are told otherwise.
+// registry is a running registry of another project, with HTTPS, which consumers use unless they
+// are told otherwise.
 type registry struct {
 	host string // host:port, as in image references
 	tls  *servertest.TLS
@@ -50,7 +50,7 @@ func startRegistry(t testing.TB, kind string) *registry {
 	return r
 }
 
-// repository is the registry's repository of that name, as a client sees it.
+// repository returns a client for the registry's repository of that name.
 func (r *registry) repository(t testing.TB, name string) *remote.Repository {
 	t.Helper()
 	repo, err := remote.NewRepository(r.host + "/" + name)
@@ -59,7 +59,7 @@ func (r *registry) repository(t testing.TB, name string) *remote.Repository {
 	return repo
 }
 
-// push stores an image for one platform. Each seed makes another one.
+// push stores an image for one platform. Each seed makes a different image.
 func (r *registry) push(t testing.TB, name, seed string) ocispec.Descriptor {
 	t.Helper()
 	repo := r.repository(t, name)

@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/e2e-policy/published"
 )
 
-// A tool is a program that is built from a module as its project published it, with that
-// project's own dependencies.
+// tool is a program built from a module as its project published it, with that project's own
+// dependencies.
 type tool struct {
 	module string // path@version
 	source string // folder of the command in the module
@@ -28,7 +28,7 @@ var (
 	plugin       = newTool("", "internal/testing/kmstest/notation-kmstest")
 )
 
-// bin is where they are built; TestMain makes and removes it.
+// bin is the folder of the built tools. TestMain creates and removes it.
 var bin string
 
 func newTool(module, source string) *tool {
@@ -52,7 +52,7 @@ func newTool(module, source string) *tool {
 	return t
 }
 
-// command is a command line of the tool; the first use builds it.
+// command returns a command line of the tool. The first use builds it.
 func (o *tool) command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := o.build()
@@ -73,7 +73,7 @@ func withBin(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(bin)
-	// kmstest would build it as part of this module, which does not have it.
+	// kmstest would build it as part of this module, which does not contain it.
 	if err := os.Setenv("KMSTEST_BINARY", filepath.Join(bin, filepath.Base(plugin.source))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

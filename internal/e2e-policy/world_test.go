@@ -22,7 +22,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
-// A verdict is what a consumer has to say of an image under the files of the migration.
+// verdict is what a consumer must say about an image under the migration's files.
 type verdict string
 
 const (
@@ -30,17 +30,17 @@ const (
 	fails  verdict = "fail"
 )
 
-// An image of the world: how it came to be there, and what has to be said of it.
+// image is an image of the world, with its origin and the expected verdicts.
 type image struct {
 	repository, tag string
-	signer          string // of DCT; none: whoever has the key of targets
+	signer          string // of DCT; empty: whoever has the key of targets
 	why             string
 	want            verdict
 	descriptor      ocispec.Descriptor
 }
 
-// migrated are the images that DCT vouches for, and strange those that it does not: they are
-// unsigned, or signed past the migration.
+// migrated are the images that DCT vouches for. strange are the others: unsigned, or signed outside
+// the migration.
 var (
 	migrated = []image{
 		{repository: "team/app", tag: "v1", why: "migrated", want: passes},
@@ -60,24 +60,24 @@ var (
 	}
 )
 
-// A world is a registry after a migration, and the folder with what dct2notation policy wrote.
+// world is a registry after a migration, and the folder with what dct2notation policy wrote.
 type world struct {
 	*registry
 	dir    string
 	notary *notarytest.Server
-	tsa    *tsatest.TSA // nil: nothing is countersigned
-	// ours signs what releases are, and alice what that signer of DCT has signed.
+	tsa    *tsatest.TSA // nil: no signature has a timestamp
+	// ours signs releases, and alice what that DCT signer has signed.
 	ours, alice *pki.Identity
-	// sibling has the same authority as ours and another name, stranger the same name and
+	// sibling has the same authority as ours and another name. stranger has the same name and
 	// another authority.
 	sibling, stranger *pki.Identity
 	images            []image
-	// elsewhere is signed by our key in a repository that nobody has migrated, and unstamped
-	// by our key without a timestamp: of these, each consumer thinks its own.
+	// elsewhere is signed by our key in a repository that nobody has migrated. unstamped is signed
+	// by our key without a timestamp. Consumers differ about these.
 	elsewhere, unstamped image
 }
 
-// newWorld migrates, and writes the policies. stamped: signatures are countersigned.
+// newWorld migrates and writes the policies. If stamped, signatures have timestamps.
 func newWorld(t testing.TB, kind string, stamped bool) *world {
 	t.Helper()
 	w := &world{
@@ -120,8 +120,8 @@ func issue(t testing.TB, by *pki.Identity, name string) *pki.Identity {
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-// pushImages stores all images, has DCT vouch for those that are to be migrated, and has others
-// sign what they sign.
+// pushImages stores all images, has DCT vouch for those to be migrated, and makes the signatures of
+// others.
 func (w *world) pushImages(t testing.TB) {
 	t.Helper()
 	guns := map[string]*notarytest.Repository{}
@@ -136,7 +136,7 @@ func (w *world) pushImages(t testing.TB) {
 				must(t, gun.AddSigner("alice"))
 			}
 		}
-		var roles []string // those of docker
+		var roles []string // docker's roles
 		if i.repository == "team/two" {
 			roles = []string{"targets/releases"}
 		}
@@ -173,8 +173,7 @@ func (w *world) pushImages(t testing.TB) {
 	}
 }
 
-// sign signs with notation's own library, and nothing of ours. by is whose signature it is;
-// tsa, if there is one, countersigns it.
+// sign signs with only notation's own library. by is the signer; tsa, if not nil, adds a timestamp.
 func (w *world) sign(t testing.TB, by *pki.Identity, i image, tsa *tsatest.TSA) {
 	t.Helper()
 	s, err := signer.NewGenericSigner(by.Key, by.Chain)
@@ -248,19 +247,19 @@ func (w *world) dct2notation(t testing.TB, args ...string) {
 	}
 }
 
-// consumerEnv is the environment of a consumer, which knows the registry's authority and
-// nothing of this machine.
+// consumerEnv returns a consumer's environment, which knows the registry's authority and nothing of
+// this machine.
 func (w *world) consumerEnv() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + os.TempDir(), "SSL_CERT_FILE=" + w.tls.CAFile, "DOCKER_CONFIG=" + w.path("docker")}
 }
 
-// judged is an image with the verdict that a consumer has to give.
+// judged is an image with the verdict expected from a consumer.
 func (i image) judged(want verdict) image {
 	i.want = want
 	return i
 }
 
-// reference names an image by its tag, or by its digest.
+// reference names an image by its tag or by its digest.
 func (w *world) reference(i image, byDigest bool) string {
 	if byDigest {
 		return w.host + "/" + i.repository + "@" + i.descriptor.Digest.String()

@@ -10,18 +10,18 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// An author makes one repository what its shape says, with the images of its registry,
-// which have names: "one", "two".
+// author makes one repository what its shape says, with the images of its registry, which have
+// names such as "one" and "two".
 type author struct {
 	*publisher
 	registry *registry
 	reader   *reader
 	images   map[string]ocispec.Descriptor
-	pins     map[string]any // what readers are told to trust; nil: the root there is in the end
+	pins     map[string]any // what readers are told to trust; nil: the final root
 }
 
-// image is pushed when it is first asked for. "gone" is in another
-// repository, and "list" is an index of images.
+// image returns an image, pushed on first use. "gone" is in another repository, and "list" is an
+// index of images.
 func (a *author) image(name string) ocispec.Descriptor {
 	a.t.Helper()
 	if _, ok := a.images[name]; !ok {
@@ -37,7 +37,7 @@ func (a *author) image(name string) ocispec.Descriptor {
 	return a.images[name]
 }
 
-// names gives the images their names by the hex of their digests.
+// names returns the images' names by the hex of their digests.
 func (a *author) names() map[string]string {
 	names := map[string]string{}
 	for name, image := range a.images {
@@ -46,34 +46,34 @@ func (a *author) names() map[string]string {
 	return names
 }
 
-// tag signs one tag in targets, or in the roles given.
+// tag signs one tag in targets, or in the given roles.
 func (a *author) tag(tag, image string, roles ...string) {
 	a.t.Helper()
 	a.sign(tag, a.image(image), roles...)
 }
 
-// addhash signs what no image is.
+// addhash signs a digest that no image has.
 func (a *author) addhash(args ...string) {
 	a.t.Helper()
 	a.notary(append([]string{"addhash", "-p", a.gun}, args...)...)
 }
 
-// rotate gives a role a new key. Of a root notary asks whether that is meant.
+// rotate gives a role a new key. For root, notary asks for confirmation.
 func (a *author) rotate(role string, flags ...string) {
 	a.t.Helper()
 	a.home.input = "yes\n"
 	a.notary(append([]string{"key", "rotate", a.gun, role}, flags...)...)
 	a.home.input = ""
-	a.notary("list", a.gun) // which is when notary takes note of a new root
+	a.notary("list", a.gun) // here notary notices a new root
 }
 
-// unassign takes a person's key away from a role.
+// unassign removes a person's key from a role.
 func (a *author) unassign(role, name string) {
 	a.t.Helper()
 	a.notary("delegation", "remove", "-p", a.gun, role, a.keyOf("targets/"+name))
 }
 
-// dropRole takes a role away, with its keys.
+// dropRole removes a role with its keys.
 func (a *author) dropRole(role string) {
 	a.t.Helper()
 	a.notary("delegation", "remove", "-p", "-y", a.gun, role)
@@ -81,7 +81,7 @@ func (a *author) dropRole(role string) {
 
 var keyPattern = regexp.MustCompile(`[0-9a-f]{64}`)
 
-// keyOf is the first key of a delegation.
+// keyOf returns the first key of a delegation.
 func (a *author) keyOf(role string) string {
 	a.t.Helper()
 	for line := range strings.Lines(a.notary("delegation", "list", a.gun)) {
@@ -93,14 +93,14 @@ func (a *author) keyOf(role string) string {
 	return ""
 }
 
-// rootKey makes the key of a root, and is its file.
+// rootKey makes the key of a root, and returns its file.
 func (a *author) rootKey(name string) string {
 	a.t.Helper()
 	a.notary("key", "generate", "ecdsa", "--role", "root", "-o", a.home.path(name))
 	return a.home.path(name + "-key.pem")
 }
 
-// look has the reader's tools read the repository as it is now, and remember it.
+// look has the reader's tools read the repository in its present state, and remember it.
 func (a *author) look() {
 	a.t.Helper()
 	a.reader.list(pinFile(a.t, a.publisher))
@@ -109,7 +109,7 @@ func (a *author) look() {
 	}
 }
 
-// leave lets the reader look for the server where none is.
+// leave makes the reader look for the server where there is none.
 func (a *author) leave() {
 	a.t.Helper()
 	port, err := servertest.FreePort()
@@ -119,13 +119,13 @@ func (a *author) leave() {
 	a.reader.url = "https://" + servertest.HostPort(port)
 }
 
-// pin tells readers to trust the root as it is now, whatever becomes of it.
+// pin tells readers to trust the present root, whatever happens to it later.
 func (a *author) pin() {
 	a.t.Helper()
 	a.pins = map[string]any{"certs": map[string][]string{a.gun: a.rootKeyIDs()}}
 }
 
-// docker runs a command of docker trust. Signing needs a daemon, so that stays with notary.
+// docker runs a docker trust command. Signing needs a daemon, so notary does that.
 func (a *author) docker(args ...string) {
 	a.t.Helper()
 	if r := a.home.docker(a.t, a.server.url, a.server.tls, append([]string{"trust"}, args...)...); r.code != 0 {
@@ -146,7 +146,7 @@ func (a *author) publish(s shape) {
 	}
 }
 
-// pinFile is what readers are told of the root; empty: nothing.
+// pinFile returns what readers are told about the root; empty: nothing.
 func (a *author) pinFile(pinned string) string {
 	a.t.Helper()
 	if pinned != byConfig {
@@ -155,7 +155,7 @@ func (a *author) pinFile(pinned string) string {
 	return writePinning(a.t, a.pins)
 }
 
-// newAuthor makes a repository which has no trust data yet.
+// newAuthor makes a repository without trust data.
 func newAuthor(t testing.TB, notary *notaryServer, registry *registry, name string) *author {
 	t.Helper()
 	gun := registry.host + "/" + name

@@ -37,8 +37,8 @@ func TestAWSKMSEndToEnd(t *testing.T) {
 	}
 }
 
-// TestAWSKMSKilledAndResumed kills a run in the middle of its key operations, resumes it while KMS
-// throttles, and has the real notation verify judge each image.
+// TestAWSKMSKilledAndResumed kills a run in the middle of its key operations and resumes it while
+// KMS throttles. The real notation verify judges each image.
 func TestAWSKMSKilledAndResumed(t *testing.T) {
 	t.Parallel()
 	const items, killedAt = 24, 10
@@ -72,7 +72,8 @@ func TestAWSKMSKilledAndResumed(t *testing.T) {
 		return ""
 	})
 	k.must(t, "dct2notation", args...)
-	// Beside the images, each run proves its key, and the killed one may have had an operation in each worker.
+	// Besides the images, each run proves its key, and the killed run may have had one operation in
+	// each worker.
 	if n := kms.Count("Sign"); n > items+2+killWorkers || n <= before {
 		t.Errorf("got %d key operations, %d of them before the kill, want at most %d", n, before, items+2+killWorkers)
 	}
@@ -104,8 +105,8 @@ func startKMS(t *testing.T, a pki.Algorithm) (kms *localkms.Server, arn string, 
 	return kms, arn, public
 }
 
-// installAWSKMS installs the plugin with the real notation command and returns what names the key on
-// a command line.
+// installAWSKMS installs the plugin with the real notation command and returns the flags that name
+// the key.
 func (h *home) installAWSKMS(t *testing.T, kms *localkms.Server, arn string, public crypto.PublicKey, ca *pki.Identity) []string {
 	t.Helper()
 	h.must(t, "notation", "plugin", "install", "--file", program("notation-awskms"))

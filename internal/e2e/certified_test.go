@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// A rootAuthority certifies keys of roots, for those who pin it and not each root.
+// rootAuthority certifies root keys, for readers who pin it instead of each root.
 type rootAuthority struct {
 	*pki.Identity
 	file string
@@ -28,7 +28,7 @@ func (r *rootAuthority) pin(a *author) {
 	a.pins = map[string]any{"ca": map[string]string{a.gun: r.file}}
 }
 
-// initCertified makes the repository with a root that the authority has certified.
+// initCertified makes the repository with a root certified by the authority.
 func (a *author) initCertified(by *rootAuthority) {
 	a.t.Helper()
 	keyFile, certFile := a.rootKey("root"), a.home.path("root-cert.pem")
@@ -42,7 +42,7 @@ func (a *author) initCertified(by *rootAuthority) {
 		a.t.Fatal(err)
 	}
 	cert, err := by.Issue(a.gun, pki.Public(public), pki.Valid(time.Now().Add(-time.Hour), time.Now().AddDate(9, 0, 0)), pki.Bare,
-		func(c *x509.Certificate) { c.ExtKeyUsage = nil }) // with code signing alone, notary does not take it
+		func(c *x509.Certificate) { c.ExtKeyUsage = nil }) // notary refuses one that has only code signing
 	if err != nil {
 		a.t.Fatal(err)
 	}

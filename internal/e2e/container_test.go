@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// TestContainerImage builds the image as `make image` does, and migrates a repository in it. run.sh says where
-// it is left out.
+// TestContainerImage builds the image as `make image` does, and migrates a repository in it. run.sh
+// reports where it is left out.
 func TestContainerImage(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("DCT2NOTATION_E2E_IMAGE") == "no" {
@@ -20,7 +20,7 @@ func TestContainerImage(t *testing.T) {
 	}
 	n := newNovice(t, "")
 	n.must(t, "notation", "cert", "generate-test", "--default", "container")
-	// Images and containers of its own, and no privilege but to change the root folder.
+	// Its own images and containers, with no privilege except to change the root folder.
 	storage := []string{"--root", n.path("storage"), "--runroot", n.path("runroot"), "--storage-driver", "vfs"}
 	build := exec.Command(filepath.Join("..", "..", "deploy", "container", "build.sh"), "scratch", "dct2notation-e2e")
 	build.Env = append(os.Environ(), "BUILDER=buildah", "BUILD_FLAGS="+strings.Join(append(storage, "--isolation", "chroot"), " "))
@@ -28,7 +28,7 @@ func TestContainerImage(t *testing.T) {
 		t.Fatalf("building the image: got %v, want it built:\n%s", err, out)
 	}
 	buildah := func(args ...string) result { return n.must(t, "buildah", append(storage, args...)...) }
-	// It wants the file that DOCKER_CONFIG promises.
+	// DOCKER_CONFIG promises this file, so it must exist.
 	servertest.WriteFile(t, n.path("docker", "config.json"), []byte("{}"))
 	container := strings.TrimSpace(buildah("from", "--pull-never", "dct2notation-e2e").stdout)
 	t.Cleanup(func() { n.run(t, "buildah", append(storage, "rm", container)...) })
@@ -48,7 +48,7 @@ func TestContainerImage(t *testing.T) {
 	if got, want := strings.TrimSpace(inspected.stdout), "65532:65532 [/usr/bin/dct2notation] /work"; got != want {
 		t.Errorf("the image: got user, entry point and folder %q, want %q", got, want)
 	}
-	// As nobody, in nobody's home.
+	// Run without a user name or a home directory.
 	if r := buildah("run", "--isolation", "chroot", container, "--", "/usr/bin/dct2notation", "version"); !strings.HasPrefix(r.stdout, "dct2notation ") {
 		t.Errorf("as nobody: got %q, want the version", r.stdout)
 	}
@@ -60,7 +60,7 @@ func TestContainerImage(t *testing.T) {
 	if r := inside(append(append([]string{"run"}, flags...), app)...); !strings.Contains(r.stdout, "signed 2, replayed 0") {
 		t.Errorf("run in the container: got\n%s\nwant 2 signed", r)
 	}
-	// The ledger is on the volume, so a second container goes on from there.
+	// The ledger is on the volume, so a second container continues from it.
 	if r := inside(append(append([]string{"run"}, flags...), app)...); !strings.Contains(r.stdout, "already signed 2") {
 		t.Errorf("the second run in the container: got\n%s\nwant 2 already signed", r)
 	}

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// effects are what a run has on the world, item by item; a run can be crashed before and
-// after each. Where the registry has the referrers API, nobody pushes an index.
+// effects are what a run does to the world, item by item. A run can be crashed before and after
+// each. If the registry has the referrers API, nobody pushes an index.
 var effects = []string{"key", "commit", "blob", "config", "manifest", "index", "pushed", "confirm"}
 
-// crashItems are so many that some are in other stages when one is at its crash point.
+// crashItems is large enough that some items are in other stages when one is at its crash point.
 const crashItems = 10
 
-// TestCrashAtEveryPoint crashes the program before and after each of its effects, at the
-// first item and at the second, and runs it again: each image has one signature, nothing
-// else has any, and no more operations of the key are lost than there are workers.
+// TestCrashAtEveryPoint crashes the program before and after each of its effects, at the first item
+// and at the second, and runs it again. Each image has one signature, nothing else has any, and no
+// more key operations are lost than there are workers.
 func TestCrashAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
@@ -58,7 +58,7 @@ func (k *killing) crash(point string) {
 	k.late.wait()
 }
 
-// TestTheProductHasNoCrashPoints shows that what everybody gets cannot be crashed so.
+// TestTheProductHasNoCrashPoints shows that the released program cannot be crashed in this way.
 func TestTheProductHasNoCrashPoints(t *testing.T) {
 	t.Parallel()
 	k := newKilling(t, killingWorld{program: "dct2notation", referrers: true, items: 2})

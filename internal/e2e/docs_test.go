@@ -32,11 +32,11 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// TestDocumentsRun runs what the documents tell a reader to type, as it stands there, against servers
-// that have the names in the text. A block of ```console is a session: a line that begins with "$ " is
-// typed into a shell, up to the end of a here-document if it has one; the lines below it are what it prints,
-// where "..." stands for anything. The blocks of a document are one session after another by one novice; each
-// document has one of its own.
+// TestDocumentsRun runs what the documents tell a reader to type, unchanged, against servers with
+// the names in the text. A block of ```console is a session. A line that begins with "$ " is typed
+// into a shell, up to the end of its here-document if it has one. The lines below it are the
+// expected output, where "..." matches anything. One novice types the blocks of a document one
+// after another; each document has its own novice.
 func TestDocumentsRun(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..")
@@ -74,16 +74,16 @@ func TestDocumentsRun(t *testing.T) {
 
 var console = regexp.MustCompile("(?ms)^```console\n(.*?)^```$")
 
-// A novice follows a document: a user with docker's and notation's folders, in a folder of his own, whose
-// network has the hosts that documents name.
+// novice follows a document: a user with docker's and notation's folders, in a folder of his own,
+// whose network has the hosts that documents name.
 type novice struct {
 	*home
 	dir   string
 	ports *strings.Replacer
 }
 
-// newNovice makes the servers: two Notary servers, two registries, and where releases are. Servers that the
-// document itself starts get free ports.
+// newNovice starts the servers: two Notary servers, two registries, and one for releases. Servers
+// that the document itself starts get free ports.
 func newNovice(t *testing.T, text string) *novice {
 	t.Helper()
 	r := &novice{home: newHome(t)}
@@ -108,7 +108,7 @@ func newNovice(t *testing.T, text string) *novice {
 		"notary.example.com": own, "registry.example.com": ownImages,
 		"github.com": releasePage(t),
 	})
-	// The only way out: a host name that does not exist is refused there.
+	// This proxy is the only way out. It refuses host names that do not exist.
 	r.extra = append(r.extra, "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+r.path("ca.pem"), "CURL_CA_BUNDLE="+r.path("ca.pem"))
 	r.shim(t)
 	if strings.Contains(text, "$ go install ") {
@@ -117,11 +117,11 @@ func newNovice(t *testing.T, text string) *novice {
 	return r
 }
 
-// ownPort is where a document starts a server itself.
+// ownPort matches where a document starts a server itself.
 var ownPort = regexp.MustCompile(`localhost:\d+`)
 
-// servers starts a Notary server and a registry with repositories of two signed tags each, which docker has
-// pulled on this machine.
+// servers starts a Notary server and a registry. Their repositories have two signed tags each,
+// which docker has pulled on this machine.
 func (r *novice) servers(t *testing.T, repositories ...string) (notary, images http.Handler) {
 	t.Helper()
 	n, err := notarytest.Start(notarytest.Options{})
@@ -166,8 +166,9 @@ func (r *novice) servers(t *testing.T, repositories ...string) (notary, images h
 	}}
 }
 
-// shim puts a make before the one of the machine that says what it would do, in this repository: what the
-// documents make is made by .ci/run. Its sudo gives no rights, and installs into a folder of the novice.
+// shim puts another make before the machine's. It prints what it would do, in this repository:
+// .ci/run makes what the documents make. Its sudo gives no rights, and installs into a folder of
+// the novice.
 func (r *novice) shim(t *testing.T) {
 	t.Helper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
@@ -184,8 +185,9 @@ func (r *novice) shim(t *testing.T) {
 	r.extra = append(r.extra, "PATH="+strings.Join([]string{r.path("bin"), bin, os.Getenv("PATH")}, ":"))
 }
 
-// modules publishes this repository as version 0.1.0 of its Go module, for `go install`. What it requires comes
-// from the modules that building it has fetched; what is installed goes to the folder of make's shim.
+// modules publishes this repository as version 0.1.0 of its Go module, for `go install`. Its
+// requirements come from the modules that building it has fetched. What is installed goes to the
+// folder of make's shim.
 func (r *novice) modules(t *testing.T) {
 	t.Helper()
 	const module, version = "github.com/dct2notation/dct2notation", "v0.1.0"
@@ -235,12 +237,12 @@ func (r *novice) session(t *testing.T, text string) {
 		if strings.HasSuffix(command, "<<'END'") {
 			command, lines = command+"\n"+strings.Join(lines[:slices.Index(lines, "END")+1], "\n"), lines[slices.Index(lines, "END")+1:]
 		}
-		// Variables and the folder go on from one command to the next.
+		// Variables and the folder are kept from one command to the next.
 		c := r.command("bash", "-c", `set -a; [ -e "$HOME/.session" ] && . "$HOME/.session"; `+command+"\nstatus=$?\n"+
 			`{ export -p; printf 'cd %q\n' "$PWD"; } >"$HOME/.session"; exit $status`)
 		c.Dir, c.SysProcAttr = r.dir, &syscall.SysProcAttr{Setpgid: true}
 		out, err := c.CombinedOutput()
-		t.Cleanup(func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }) // what it left running, if anything
+		t.Cleanup(func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }) // what it left running
 		if err != nil {
 			t.Fatalf("$ %s\n%sgot %v, want exit code 0", command, out, err)
 		}
@@ -250,7 +252,7 @@ func (r *novice) session(t *testing.T, text string) {
 	}
 }
 
-// printed matches what the lines of a document show.
+// printed returns a pattern that matches what the lines of a document show.
 func printed(lines []string) *regexp.Regexp {
 	var pattern strings.Builder
 	pattern.WriteString(`\A`)
@@ -270,7 +272,7 @@ func printed(lines []string) *regexp.Regexp {
 	return regexp.MustCompile(pattern.String() + `\z`)
 }
 
-// startNetwork starts a proxy on 127.0.0.1 that is each of the hosts to who asks for it, over TLS with a
+// startNetwork starts a proxy on 127.0.0.1 that acts as each of the hosts, over TLS with a
 // certificate of an authority that it writes to a file. It returns the proxy's URL.
 func startNetwork(t *testing.T, caFile string, hosts map[string]http.Handler) string {
 	t.Helper()
@@ -322,7 +324,7 @@ func startNetwork(t *testing.T, caFile string, hosts map[string]http.Handler) st
 	return "http://" + listener.Addr().String()
 }
 
-// connections is a listener of the connections that a proxy has let through.
+// connections is a listener for the connections that a proxy has accepted.
 type connections struct {
 	arrived chan net.Conn
 	done    chan struct{}
@@ -341,7 +343,8 @@ func (c *connections) Accept() (net.Conn, error) {
 func (c *connections) Close() error   { close(c.done); return nil }
 func (c *connections) Addr() net.Addr { return c.addr }
 
-// releases serves the archive for Linux and its sums where releases are, with the program as it is now.
+// releases serves the archive for Linux and its checksums at the address of releases, with the
+// present program.
 func releasePage(t *testing.T) http.Handler {
 	t.Helper()
 	dir := t.TempDir()

@@ -14,14 +14,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// A faulty registry fails one request in so many, at random, in the ways that registries do
-// and what stands before them.
+// faulty is a registry that fails a fraction of requests at random, in the ways of registries and
+// of proxies in front of them.
 type faulty struct {
 	on    atomic.Bool
 	oneIn int
 
 	mu   sync.Mutex
-	seen map[string]int // how often each trouble was made
+	seen map[string]int // how often each fault occurred
 }
 
 // trouble spoils one request.
@@ -41,7 +41,7 @@ var troubles = map[string]trouble{
 
 var troubleNames = slices.Sorted(maps.Keys(troubles))
 
-// hook is for registrytest. What it leaves alone goes to the hook behind it.
+// hook is for registrytest. It passes unspoilt requests to the next hook.
 func (f *faulty) hook(behind registrytest.Hook) registrytest.Hook {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		if !f.on.Load() || rand.N(f.oneIn) != 0 {
@@ -56,7 +56,7 @@ func (f *faulty) hook(behind registrytest.Hook) registrytest.Hook {
 	}
 }
 
-// count tells how often which trouble was made.
+// count counts the faults by kind.
 func (f *faulty) count() map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,20 +77,20 @@ func doneAndRefused(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	refusing(http.StatusServiceUnavailable, "0")(w, r, next)
 }
 
-// halfAnswer does what was asked, promises the whole answer and sends half of it.
+// halfAnswer carries out the request, promises the whole answer and sends half of it.
 func halfAnswer(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	whole := httptest.NewRecorder()
 	next.ServeHTTP(whole, r)
 	maps.Copy(w.Header(), whole.Header())
 	w.Header().Set("Content-Length", strconv.Itoa(whole.Body.Len()))
 	w.WriteHeader(whole.Code)
-	_, _ = w.Write(whole.Body.Bytes()[:whole.Body.Len()/2]) // whether they get it matters no more
+	_, _ = w.Write(whole.Body.Bytes()[:whole.Body.Len()/2]) // whether the client gets it no longer matters
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)
 }
 
-// throttling are the refusals of a key's service, in every form that plugins give them. The
-// numbers are prime, so that they do not keep meeting the same calls.
+// throttling has the refusals of a key's service in every form that plugins use. The numbers are
+// prime, so that they do not keep coinciding.
 var throttling = []kmstest.Fault{
 	{Command: "generate-signature", Kind: kmstest.Throttled, Every: 37},
 	{Command: "generate-signature", Kind: kmstest.ThrottledAzure, Every: 41},

@@ -14,8 +14,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// A home is one user's machine: the folders of notation, docker and dct2notation, and an
-// environment that points programs to them and to nothing of the machine's own.
+// home is one user's machine: the folders of notation, docker and dct2notation, and an environment
+// that points programs only to them, and to nothing of the real machine.
 type home struct {
 	dir   string
 	extra []string // more environment
@@ -89,7 +89,7 @@ func (h *home) writeJSON(t testing.TB, name string, v any) {
 	servertest.WriteFile(t, h.path("notation", name), raw)
 }
 
-// A result is what a program said and how it ended.
+// result is the output and exit code of a program.
 type result struct {
 	command        string
 	stdout, stderr string
@@ -114,7 +114,7 @@ func (h *home) run(t testing.TB, name string, args ...string) result {
 	return result{strings.Join(append([]string{name}, args...), " "), stdout.String(), stderr.String(), c.ProcessState.ExitCode()}
 }
 
-// must is run for a program that has to succeed.
+// must calls run for a program that must succeed.
 func (h *home) must(t testing.TB, name string, args ...string) result {
 	t.Helper()
 	r := h.run(t, name, args...)

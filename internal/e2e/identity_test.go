@@ -13,8 +13,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
-// TestNotationAcceptsOneIdentity has policy write for keys that renew their certificates, and the real notation
-// command judge by it: what the identity has signed, what a neighbour has, and what nobody but us tells apart.
+// TestNotationAcceptsOneIdentity has policy write for keys that renew their certificates. The real
+// notation command judges by it signatures of the identity, of a neighbour, and of one whom only we
+// distinguish from the identity.
 func TestNotationAcceptsOneIdentity(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, nil)
@@ -25,7 +26,8 @@ func TestNotationAcceptsOneIdentity(t *testing.T) {
 		w.install(t, kmstest.Behaviour{Rolling: w.rolling(mine)}, "release", "alice")
 		w.key = append(w.plugin("release"), w.subject("release", mine.String())...)
 		w.useWrittenPolicy(t)
-		// Notation compares no extended key usage: it accepts what is not the identity's, and run signs it all the same.
+		// Notation does not compare extended key usages. It accepts a signature that is not the
+		// identity's, and run signs the image all the same.
 		w.change(t, kmstest.Behaviour{Rolling: w.rolling(theirs)})
 		w.signs(t, "release", w.v1)
 		w.judges(t, w.v1, true)
@@ -47,7 +49,7 @@ func TestNotationAcceptsOneIdentity(t *testing.T) {
 	})
 }
 
-// Extended key usages of two subscribers of one service.
+// Extended key usages of two customers of one service.
 var mine, theirs = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 97, 1, 1}, asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 97, 2, 2}
 
 // renewing is a story with keys that renew their certificates for each signature.
@@ -56,7 +58,7 @@ type renewing struct {
 	kms          *kmstest.Plugin
 	keys         map[string]pki.Files
 	tsa          []string // flags
-	root         string   // file of the root
+	root         string   // file with the root
 	authority    pki.Files
 	pluginConfig []string // flags
 }
@@ -68,7 +70,7 @@ func newRenewing(t *testing.T, notary *notaryServer, r *registry, name string) *
 	return w
 }
 
-// renewal returns what certificates are renewed with, and starts a time-stamping authority.
+// renewal returns what is needed to renew certificates, and starts a time-stamping authority.
 func renewal(t *testing.T, h *home, ca *pki.Identity) (root string, authority pki.Files, tsaFlags []string) {
 	t.Helper()
 	tsa, err := tsatest.Start()
@@ -117,12 +119,12 @@ func (w *renewing) subject(name string, eku string) []string {
 	return append(subjectFlags(w.root, name, w.tsa), "--key-eku", eku)
 }
 
-// subjectFlags are those of the identity of a subject that package pki issues.
+// subjectFlags are the flags for the identity of a subject that package pki issues.
 func subjectFlags(root, name string, tsa []string) []string {
 	return append([]string{"--identity", "subject", "--key-root", root, "--key-subject", "C=US, ST=WA, O=dct2notation test, CN=" + name}, tsa...)
 }
 
-// useWrittenPolicy has notation use what policy writes for the identity.
+// useWrittenPolicy makes notation use the policy that policy writes for the identity.
 func (w *renewing) useWrittenPolicy(t *testing.T) {
 	t.Helper()
 	folder := w.home.path("policy")
@@ -140,7 +142,8 @@ func (w *renewing) signs(t *testing.T, id string, image ocispec.Descriptor) {
 	w.notationHome().must(t, "notation", slices.Concat([]string{"sign", "--force-referrers-tag=false"}, w.registry.notationFlags(), flags, []string{w.reference(image)})...)
 }
 
-// judges fails the test unless notation verify accepts the image, or refuses its signatures.
+// judges fails the test unless notation verify accepts the image, or refuses its signatures, as
+// wanted.
 func (w *renewing) judges(t *testing.T, image ocispec.Descriptor, accepts bool) {
 	t.Helper()
 	if !accepts {
@@ -152,7 +155,8 @@ func (w *renewing) judges(t *testing.T, image ocispec.Descriptor, accepts bool) 
 	}
 }
 
-// tell runs the migration. Until then, a neighbour has signed the image unsigned, and nobody who counts v1 and v2.
+// tell runs the migration. Before that, a neighbour has signed the image unsigned, and somebody
+// whose signatures do not count has signed v1 and v2.
 func (w *renewing) tell(t *testing.T) {
 	t.Helper()
 	w.judges(t, w.v2, false)

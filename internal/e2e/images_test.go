@@ -12,8 +12,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// push stores a tiny image under the tags. The same seed gives the same digest. It goes
-// through oras-go with nothing of ours around it.
+// push stores a tiny image under the tags. The same seed gives the same digest. It uses only
+// oras-go, none of our code.
 func (r *registry) push(t testing.TB, name, seed string, tags ...string) ocispec.Descriptor {
 	t.Helper()
 	ctx := context.Background()
@@ -51,7 +51,7 @@ func (r *registry) pushIndex(t testing.TB, name string, images ...ocispec.Descri
 	return index
 }
 
-// repository is the registry's repository of that name, as a client sees it.
+// repository returns a client for the registry's repository of that name.
 func (r *registry) repository(t testing.TB, name string) *remote.Repository {
 	t.Helper()
 	repo, err := remote.NewRepository(r.host + "/" + name)

@@ -15,8 +15,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// TestInspectEqualsTheRealTools inspects images with dct2notation, docker trust and notation, and compares
-// line by line what they say of them: tags, signers and keys; signatures, certificates, times and metadata.
+// TestInspectEqualsTheRealTools inspects images with dct2notation, docker trust and notation. It
+// compares their output line by line: tags, signers and keys; signatures, certificates, times and
+// metadata.
 func TestInspectEqualsTheRealTools(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, servertest.NewTLS(t))
@@ -61,7 +62,7 @@ func (h *home) trustServer(t testing.TB, n *notaryServer) {
 	servertest.WriteFile(t, h.path("docker", "tls", strings.TrimPrefix(n.url, "https://"), "ca.crt"), ca)
 }
 
-// inspection is what inspect -o json says.
+// inspection is the JSON of inspect -o json.
 type inspection struct {
 	Result struct{ Class string }
 	TagNow string `json:"tag_now"`
@@ -101,7 +102,7 @@ func (m *migration) inspect(t testing.TB, code int, image string) (i inspection)
 	return i
 }
 
-// asDocker is what docker trust inspect shows of a tag.
+// asDocker returns what docker trust inspect shows for a tag.
 func (i inspection) asDocker(tag string) (lines []string) {
 	names := func(roles []string) string {
 		var all []string
@@ -120,7 +121,7 @@ func (i inspection) asDocker(tag string) (lines []string) {
 		var ids []string
 		for _, k := range role.Keys {
 			if k.PublicID != "" && role.Name != "root" {
-				k.ID = k.PublicID // docker shows the id of the root's certificate, and of signers' keys that of the key
+				k.ID = k.PublicID // docker shows the id of the root's certificate, and the key ids of signers
 			}
 			ids = append(ids, k.ID)
 		}
@@ -176,7 +177,7 @@ func (r *reader) trustInspect(tag string) (lines []string) {
 	return lines
 }
 
-// asNotation is what notation inspect shows of an image.
+// asNotation returns what notation inspect shows for an image.
 func (i inspection) asNotation(image ocispec.Descriptor) (lines []string) {
 	for _, one := range i.Images {
 		if one.Digest != image.Digest.String() {

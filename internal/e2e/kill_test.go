@@ -18,19 +18,19 @@ const (
 	killFrom      = 20 * time.Millisecond
 	killTo        = 200 * time.Millisecond
 	killPatient   = 2 * time.Second
-	killPause     = 500 * time.Millisecond // that a run makes before it believes that there is no referrers API
+	killPause     = 500 * time.Millisecond // for which a run waits before it believes that there is no referrers API
 	troubleOneIn  = 40                     // requests to the registry
 	signatureTime = 10                     // milliseconds that a key operation takes on top
 )
 
-// TestKillAnywhere kills the real program at random moments, again and again, while the
-// registry refuses, breaks off and loses answers and the key's service throttles, and then
-// asks the registry: no item lost, none signed twice, nothing signed that DCT did not
-// vouch for, and no more key operations wasted than workers were killed with one in hand.
-// The registry carries out some writes when their sender is dead already.
-// DCT2NOTATION_E2E_KILLS asks for more kills.
+// TestKillAnywhere kills the real program at random moments, again and again, while the registry
+// refuses requests, breaks connections and loses answers, and the key's service throttles. Then it
+// asks the registry: no item is lost, none is signed twice, nothing is signed that DCT did not
+// vouch for, and no more key operations are wasted than workers were killed during one. The
+// registry carries out some writes after their sender has died. DCT2NOTATION_E2E_KILLS asks for
+// more kills.
 //
-// It is not parallel: the moments would say nothing on a busy machine.
+// It is not parallel: on a busy machine, the moments would mean nothing.
 func TestKillAnywhere(t *testing.T) {
 	for kind, referrers := range map[string]bool{"referrers-api": true, "tag-schema": false} {
 		t.Run(kind, func(t *testing.T) {
@@ -52,8 +52,9 @@ func TestKillAnywhere(t *testing.T) {
 	}
 }
 
-// TestKillWhileCertificatesAreRenewed kills likewise, fewer times, where the key has another certificate after
-// every third signature, so that what a killed run has left was signed by one that is gone.
+// TestKillWhileCertificatesAreRenewed does the same with fewer kills. The key gets another
+// certificate after every third signature, so that what a killed run left was signed by an earlier
+// one.
 func TestKillWhileCertificatesAreRenewed(t *testing.T) {
 	kills := number(t, "DCT2NOTATION_E2E_KILLS", killsRenewing)
 	k := newKilling(t, killingWorld{program: "dct2notation", referrers: true, items: itemsPerKind, rand: seed(t), renews: 3})
@@ -66,10 +67,9 @@ func TestKillWhileCertificatesAreRenewed(t *testing.T) {
 	k.judge()
 }
 
-// TestKillFindsTheNaiveOrder shows that the test above would notice: a program that signs
-// and pushes before it records is found out by the same oracle. It is so with the referrers API:
-// without it each run waits for half a second before it looks, and what a killed one has sent has
-// arrived by then.
+// TestKillFindsTheNaiveOrder shows that the test above can fail: the same oracle detects a program
+// that signs and pushes before it records. The registry has the referrers API. Without it, each run
+// waits half a second before it looks, and by then whatever a killed run sent has arrived.
 func TestKillFindsTheNaiveOrder(t *testing.T) {
 	k := newKilling(t, killingWorld{program: "dct2notation-failpoint", referrers: true, items: itemsPerKind, rand: seed(t)})
 	k.extra = append(k.extra, "DCT2NOTATION_TEST_SIGN_BEFORE_RECORD=1")
@@ -84,8 +84,8 @@ func TestKillFindsTheNaiveOrder(t *testing.T) {
 	t.Error("signing before recording: got it unnoticed, want it noticed")
 }
 
-// number is that of the environment, which asks for more than every change can wait for, or
-// else the usual one.
+// number returns the number in the environment, which may ask for more than every change can wait
+// for, or else the usual one.
 func number(t *testing.T, variable string, usual int) int {
 	t.Helper()
 	s := os.Getenv(variable)
@@ -99,8 +99,8 @@ func number(t *testing.T, variable string, usual int) int {
 	return n
 }
 
-// seed is the run's own, or that of DCT2NOTATION_E2E_SEED to choose the same moments again.
-// What the program does in them depends on the machine as well.
+// seed returns a new seed, or that of DCT2NOTATION_E2E_SEED to choose the same moments again. What
+// the program does at those moments also depends on the machine.
 func seed(t *testing.T) *rand.Rand {
 	t.Helper()
 	n := uint64(time.Now().UnixNano())

@@ -15,10 +15,10 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// A killing is a migration that is killed again and again. Its servers are in this
-// process; the program and the plugin are real.
+// killing is a migration that is killed again and again. Its servers are in this process; the
+// program and the plugin are real.
 type killing struct {
-	pauses bool // the registry has no referrers API, which each run finds out anew
+	pauses bool // without the referrers API, which each run finds out anew
 	*migration
 	t       *testing.T
 	program string
@@ -30,7 +30,7 @@ type killing struct {
 	kms     *kmstest.Plugin
 
 	vouched  []placed // what DCT vouches for
-	unsigned []placed // what is in the registry beside it
+	unsigned []placed // other images in the registry
 	kills    int
 	ends     map[int]int // how often a run ended by itself, by exit code
 }
@@ -38,19 +38,19 @@ type killing struct {
 // placed is a digest in a repository.
 type placed struct{ repository, digest string }
 
-// A killingWorld says what is killed, and where.
+// killingWorld says what is killed, and in which environment.
 type killingWorld struct {
 	program   string
 	referrers bool // the registry has the referrers API
 	items     int  // at the start
 	faults    []kmstest.Fault
-	rand      *rand.Rand // nil if no moments are to be chosen
-	renews    int        // signatures after which the key has another certificate; 0: never
+	rand      *rand.Rand // nil if no moments are chosen
+	renews    int        // signatures after which the key gets another certificate; 0: never
 }
 
 func newKilling(t *testing.T, o killingWorld) *killing {
 	t.Helper()
-	// Registries without the API are those that want two requests for an upload.
+	// Registries without the API are those that require two requests for an upload.
 	store, err := registrytest.Start(registrytest.Options{Referrers: o.referrers, TwoStepUploads: !o.referrers})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func (k *killing) pinRoots() string {
 	return writePins(k.t, certs)
 }
 
-// publish adds n items, and an image that nobody vouches for to every fourth.
+// publish adds n items. With every fourth it adds an image that nobody vouches for.
 func (k *killing) publish(n int) {
 	k.t.Helper()
 	for i := range n {
@@ -137,8 +137,8 @@ func (k *killing) put(repo *notarytest.Repository, tag string) sized {
 	return sized{placed{name, image.Digest.String()}, image.Size}
 }
 
-// kill runs the program until it was killed so many more times, then to its end, for which
-// the registry is well again.
+// kill runs the program until it was killed n more times, and then to its end, for which the
+// registry is healthy again.
 func (k *killing) kill(times int) {
 	k.t.Helper()
 	began := time.Now()
@@ -155,8 +155,8 @@ func (k *killing) kill(times int) {
 	k.t.Logf("%d kills in %.1f s", k.kills, time.Since(began).Seconds())
 }
 
-// moment is when to kill. Where things go wrong, one run in twenty lives long enough to wait
-// for what is refused, to try it again, and to give it up.
+// moment returns when to kill. If there are faults, one run in twenty lives long enough to wait for
+// what is refused, to retry it, and to give up.
 func (k *killing) moment() time.Duration {
 	to := killTo
 	if k.faulty.on.Load() && k.rand.IntN(20) == 0 {
@@ -169,9 +169,9 @@ func (k *killing) moment() time.Duration {
 	return at
 }
 
-// runAtMost starts the program and kills it after a time. It returns true if the run came
-// to its end before. Any end but a complete one fails the test, unless the registry is
-// faulty: then a run may end with failures, or give up early.
+// runAtMost starts the program and kills it after limit. It returns true if the run ended before.
+// Any end but a complete one fails the test, unless the registry is faulty: then a run may end with
+// failures, or give up early.
 func (k *killing) runAtMost(limit time.Duration) bool {
 	k.t.Helper()
 	args := []string{"--workers", strconv.Itoa(killWorkers)}
@@ -184,7 +184,7 @@ func (k *killing) runAtMost(limit time.Duration) bool {
 	if err := c.Start(); err != nil {
 		k.t.Fatal(err)
 	}
-	timer := time.AfterFunc(limit, func() { _ = c.Process.Kill() }) // it may have ended meanwhile
+	timer := time.AfterFunc(limit, func() { _ = c.Process.Kill() }) // it may have ended already
 	defer timer.Stop()
 	err := c.Wait()
 	status, ok := c.ProcessState.Sys().(syscall.WaitStatus)
@@ -201,14 +201,15 @@ func (k *killing) runAtMost(limit time.Duration) bool {
 	return false
 }
 
-// A killVerdict is what the registry and the key's log say in the end.
+// killVerdict is the final state according to the registry and the key's log.
 type killVerdict struct {
 	kills, items           int
 	lost, duplicate, wrong int
 	operations, throttled  int
 }
 
-// bound is how many key operations the promise allows. Proofs of the key are counted apart.
+// bound returns how many key operations the promise allows. Proofs of the key are counted
+// separately.
 func (v killVerdict) bound() int { return v.items + killWorkers*v.kills }
 
 func (v killVerdict) good() bool {
@@ -220,7 +221,7 @@ func (v killVerdict) String() string {
 		v.kills, v.items, v.lost, v.duplicate, v.wrong, v.operations, v.bound(), v.throttled)
 }
 
-// verdict asks as a client without any memory does.
+// verdict asks the registry as a client without any memory.
 func (k *killing) verdict() killVerdict {
 	k.t.Helper()
 	v := killVerdict{kills: k.kills, items: len(k.vouched)}
@@ -243,11 +244,11 @@ func (k *killing) verdict() killVerdict {
 	}
 	for _, c := range calls {
 		switch {
-		case c.Proof: // what certificate the key has; at most one for each process
+		case c.Proof: // of its certificate; at most one for each process
 		case c.Fault == "":
 			v.operations++
 		default:
-			v.throttled++ // what the key's service turns away costs nothing
+			v.throttled++ // operations that the key's service refuses cost nothing
 		}
 	}
 	return v
@@ -262,7 +263,7 @@ func (k *killing) count(image placed) int {
 	return len(list)
 }
 
-// judge has every tag verified anew: what was counted is also valid.
+// judge verifies every tag anew, to check that what was counted is also valid.
 func (k *killing) judge() {
 	k.t.Helper()
 	for _, repo := range k.trust {

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// lateWrites makes a registry carry out one manifest in three with delay, whether or not
-// its sender is still there, as a proxy does that has taken the request. So a run that
-// follows a kill may look before the write of its predecessor shows, which is when a
-// program without a ledger of its own signs again.
+// lateWrites makes a registry carry out one manifest in three with a delay, whether or not the
+// sender still exists, like a proxy that has accepted the request. The run after a kill may
+// therefore look before its predecessor's write is visible. A program without a ledger of its own
+// then signs again.
 type lateWrites struct {
 	flying sync.WaitGroup
 }
@@ -29,7 +29,7 @@ func (l *lateWrites) hook(w http.ResponseWriter, r *http.Request, next http.Hand
 	defer l.flying.Done()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return true // the sender died before all of it was sent
+		return true // the sender died before everything was sent
 	}
 	time.Sleep(rand.N(latest))
 	r = r.WithContext(context.WithoutCancel(r.Context()))
@@ -38,5 +38,5 @@ func (l *lateWrites) hook(w http.ResponseWriter, r *http.Request, next http.Hand
 	return true
 }
 
-// wait returns when every write has been carried out. Nobody may send any more.
+// wait returns when every write has been carried out. Nobody may send any more requests.
 func (l *lateWrites) wait() { l.flying.Wait() }

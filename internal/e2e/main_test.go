@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// bin is the folder of the programs that run.sh has built.
+// bin is the folder of the programs built by run.sh.
 var bin = os.Getenv("DCT2NOTATION_E2E_BIN")
 
-// built are the programs in bin; installed are those of Debian.
+// built are the programs in bin; installed are Debian's.
 var (
 	built     = []string{"dct2notation", "dct2notation-failpoint", "ledgerload", "notation", "notation-awskms", "notation-kmstest", "notation-pkcs11", "olareg"}
 	installed = []string{"notary", "notary-server", "docker-registry", "softhsm2-util", "skopeo", "strace"}
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// prepare returns an error unless every program is there: no test is ever skipped.
+// prepare returns an error unless every program exists: no test is ever skipped.
 func prepare() error {
 	for _, name := range []string{"DCT2NOTATION_E2E_BIN", "DCT2NOTATION_E2E_DOCKER"} {
 		if os.Getenv(name) == "" {
@@ -42,11 +42,11 @@ func prepare() error {
 			return fmt.Errorf("looking for Debian's programs: %w\nhint: run internal/e2e/run.sh", err)
 		}
 	}
-	// kmstest installs this one in place of building its own.
+	// kmstest installs this program instead of building its own.
 	return os.Setenv("KMSTEST_BINARY", filepath.Join(bin, "notation-kmstest"))
 }
 
-// program is the path of one that was built, or the name of one that PATH has.
+// program returns the path of a built program, or the name of one in PATH.
 func program(name string) string {
 	if path := filepath.Join(bin, name); exists(path) {
 		return path

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// A migration is what one user types against one registry and one Notary server.
+// migration is what one user does with one registry and one Notary server.
 type migration struct {
 	*home
 	registry *registry
 	notary   *notaryServer
 	pins     string   // file of trust pinning
-	key      []string // flags that say which key signs and how
+	key      []string // flags for the key and its signer
 }
 
 // dct2notation runs a verb and returns how it ended.
@@ -22,7 +22,7 @@ func (m *migration) dct2notation(t testing.TB, verb string, args ...string) resu
 	return m.run(t, "dct2notation", m.line(verb, args...)...)
 }
 
-// line is the command line for a verb.
+// line returns the command line for a verb.
 func (m *migration) line(verb string, args ...string) []string {
 	flags := append([]string{verb, "--notary-server", m.notary.url, "--trust-pinning", m.pins}, m.registry.flags()...)
 	if verb != "verify" && verb != "inspect" {
@@ -31,7 +31,7 @@ func (m *migration) line(verb string, args ...string) []string {
 	return append(flags, args...)
 }
 
-// exits runs a verb that has to end with that code.
+// exits runs a verb that must end with that code.
 func (m *migration) exits(t testing.TB, code int, verb string, args ...string) result {
 	t.Helper()
 	r := m.dct2notation(t, verb, args...)
@@ -55,14 +55,14 @@ func (m *migration) runCounts(t testing.TB, gun string) map[string]int {
 	return report.Results
 }
 
-// A class is what verify says of one tag.
+// class is what verify reports about a tag.
 type class struct {
 	Class string
 	Bound bool
 }
 
-// verify compares both signature sets, has to exit with that code, and has to give these
-// tags these classes, and no other tag any.
+// verify compares both signature sets. It must exit with that code, and must give exactly these
+// tags these classes.
 func (m *migration) verify(t testing.TB, code int, gun string, want map[string]class) {
 	t.Helper()
 	var report struct {
@@ -93,8 +93,8 @@ func (m *migration) notationVerify(t testing.TB, reference string, args ...strin
 	return m.notationHome().run(t, "notation", line...)
 }
 
-// notationHome is the same home for the notation command, which has no flag for an
-// authority. dct2notation must not see that variable: it is told by --ca-file.
+// notationHome is the same home for the notation command, which has no flag for an authority.
+// dct2notation must not see that variable: it gets --ca-file instead.
 func (m *migration) notationHome() *home {
 	if m.registry.tls == nil {
 		return m.home
@@ -104,7 +104,7 @@ func (m *migration) notationHome() *home {
 	return &h
 }
 
-// signatures counts what the real notation command lists for an image.
+// signatures returns how many signatures the real notation command lists for an image.
 func (m *migration) signatures(t testing.TB, reference string) int {
 	t.Helper()
 	var report struct {

@@ -11,9 +11,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// TestNotationAcceptsOurSignatures has the real notation verify judge what was migrated,
-// for both kinds of envelope, key and registry. Each case is told as a story: before the
-// run, the run, and what both judges say after it.
+// TestNotationAcceptsOurSignatures has the real notation verify judge what was migrated, for both
+// kinds of envelope, key and registry. Each case is a story: before the run, the run, and the
+// verdict of both tools afterwards.
 func TestNotationAcceptsOurSignatures(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, nil)
@@ -41,9 +41,8 @@ func TestNotationAcceptsOurSignatures(t *testing.T) {
 	}
 }
 
-// A story is one migration of a repository with two tags that DCT vouches for, v1 and v2,
-// and two images that it does not know: one without a signature, one signed by a stranger
-// who has signed v2 as well.
+// story is one migration of a repository. DCT vouches for two of its tags, v1 and v2. It does not
+// know two images: one without a signature, and one signed by a stranger, who has also signed v2.
 type story struct {
 	migration
 	ca                          *pki.Identity
@@ -101,8 +100,8 @@ func (s *story) reference(image ocispec.Descriptor) string {
 	return s.gun + "@" + image.Digest.String()
 }
 
-// accepted fails the test unless notation verify accepts the image, alone and bound to
-// its tag as DCT had it.
+// accepted fails the test unless notation verify accepts the image, both alone and bound to its tag
+// as in DCT.
 func (s *story) accepted(t *testing.T, image ocispec.Descriptor, tag, role string) {
 	t.Helper()
 	for _, more := range [][]string{nil, {"-m", "io.dct2notation.tag." + tag + "=" + role}} {
@@ -112,8 +111,8 @@ func (s *story) accepted(t *testing.T, image ocispec.Descriptor, tag, role strin
 	}
 }
 
-// refused fails the test if notation verify accepts the image, or fails for another
-// reason than the signatures.
+// refused fails the test if notation verify accepts the image, or fails for any reason other than
+// the signatures.
 func (s *story) refused(t *testing.T, image ocispec.Descriptor, more ...string) {
 	t.Helper()
 	r := s.notationVerify(t, s.reference(image), more...)
@@ -125,8 +124,8 @@ func (s *story) refused(t *testing.T, image ocispec.Descriptor, more ...string) 
 	}
 }
 
-// TestVerifyAcceptsNotationsSignatures shows that it does not matter who migrated: what
-// the real notation command signed is as good, though it binds no tag.
+// TestVerifyAcceptsNotationsSignatures shows that it does not matter who migrated: a signature by
+// the real notation command counts as well, although it binds no tag.
 func TestVerifyAcceptsNotationsSignatures(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, nil)

@@ -10,9 +10,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// TestPKCS11EndToEnd signs with keys that never leave a SoftHSM token, through the plugin
-// as the real notation command installs it, and shows that the same token serves
-// notation sign.
+// TestPKCS11EndToEnd signs with keys that never leave a SoftHSM token, through the plugin as the
+// real notation command installs it. It shows that notation sign can use the same token.
 func TestPKCS11EndToEnd(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, nil)
@@ -39,8 +38,8 @@ func TestPKCS11EndToEnd(t *testing.T) {
 	}
 }
 
-// installPKCS11 installs the plugin with the real notation command and returns what names
-// the token's key on a command line.
+// installPKCS11 installs the plugin with the real notation command and returns the flags that name
+// the token's key.
 func (s *story) installPKCS11(t *testing.T, token *softhsmtest.Token, public crypto.PublicKey) []string {
 	t.Helper()
 	s.must(t, "notation", "plugin", "install", "--file", program("notation-pkcs11"))
@@ -58,8 +57,8 @@ func (s *story) installPKCS11(t *testing.T, token *softhsmtest.Token, public cry
 	}
 }
 
-// notationSigns has the real notation command sign, with the same flags, an image that
-// nobody has signed yet.
+// notationSigns has the real notation command, with the same flags, sign an image that nobody has
+// signed yet.
 func (s *story) notationSigns(t *testing.T) {
 	t.Helper()
 	image := s.reference(s.unsigned)

@@ -29,8 +29,7 @@ func issue(t testing.TB, ca *pki.Identity, name string, algorithm pki.Algorithm)
 	return id
 }
 
-// installKMS installs the kmstest plugin with one key and returns what names it on a
-// command line.
+// installKMS installs the kmstest plugin with one key and returns the flags that name it.
 func installKMS(t testing.TB, h *home, id *pki.Identity, b kmstest.Behaviour) (*kmstest.Plugin, []string) {
 	t.Helper()
 	b.Keys = map[string]pki.Files{"release": saveKey(t, h.path("kms"), "release", id)}

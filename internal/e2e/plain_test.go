@@ -15,9 +15,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// TestMigrationOverTLSWithLogin is the plain case over real parts: Notary server and
-// registry under an authority of their own, a registry that asks for the password that
-// docker login left, a run that is killed, the same command again, and both judges.
+// TestMigrationOverTLSWithLogin is the plain case with real parts: a Notary server and a registry
+// with their own authority, a registry that requires the password that docker login stored, a run
+// that is killed, the same command again, and both tools as judges.
 func TestMigrationOverTLSWithLogin(t *testing.T) {
 	t.Parallel()
 	const images = 24
@@ -60,8 +60,8 @@ func TestMigrationOverTLSWithLogin(t *testing.T) {
 	}
 }
 
-// TestWrongPasswordSignsNothing shows that the registry of the test above does ask, and
-// that a refusal is found before the key is used.
+// TestWrongPasswordSignsNothing shows that the registry of the test above does require the
+// password, and that a refusal is found before the key is used.
 func TestWrongPasswordSignsNothing(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, nil)
@@ -81,12 +81,12 @@ func TestWrongPasswordSignsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(calls) > 1 { // the first call asks for the certificate, and signs no image
+	if len(calls) > 1 { // the first call requests the certificate, and signs no image
 		t.Errorf("got %d key operations, want at most 1: nothing can be pushed", len(calls))
 	}
 }
 
-// login writes what docker login would leave. The notation command reads the same file.
+// login writes what docker login would write. The notation command reads the same file.
 func (m *migration) login(t testing.TB) {
 	t.Helper()
 	raw, err := json.Marshal(map[string]any{"auths": map[string]any{
@@ -98,7 +98,7 @@ func (m *migration) login(t testing.TB) {
 	servertest.WriteFile(t, m.path("docker", "config.json"), raw)
 }
 
-// killHalfWay starts a run with one worker and kills it once the key has signed so often.
+// killHalfWay starts a run with one worker and kills it once the key has made that many signatures.
 func (m *migration) killHalfWay(t testing.TB, kms *kmstest.Plugin, gun string, signed int) {
 	t.Helper()
 	c := m.command("dct2notation", m.line("run", "--workers", "1", gun)...)

@@ -16,11 +16,10 @@ import (
 
 const powerLossImages = 5000
 
-// TestPowerLossAtAnyMomentLosesNothingAcknowledged records what a ledger with eight workers
-// writes, and opens what a disk may hold if the power went at any moment of it: everything
-// acknowledged is there, at most one move of each item beyond it, and the history is a
-// beginning of what it became. No image is refused and none ends the process.
-// DCT2NOTATION_E2E_IMAGES asks for more images.
+// TestPowerLossAtAnyMomentLosesNothingAcknowledged records what a ledger with eight workers writes,
+// and opens what a disk may hold if the power fails at any moment. Everything acknowledged is
+// there, with at most one more move of each item, and the history is a prefix of the final one. No
+// image is refused and none ends the process. DCT2NOTATION_E2E_IMAGES asks for more images.
 func TestPowerLossAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	images := number(t, "DCT2NOTATION_E2E_IMAGES", powerLossImages)
@@ -54,8 +53,8 @@ func TestPowerLossAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
-// replay has one process judge one image in so many. It returns how many images got which
-// verdict, and an error for the first that broke a promise, or ended the process.
+// replay has one process judge every nth image. It returns how many images got which verdict, and
+// an error for the first that broke a promise or ended the process.
 func replay(t *testing.T, log, path string, base uint64, child, children, images int) (map[string]int, error) {
 	c := exec.Command(program("ledgerload"), "replay", "-log", log, "-dir", t.TempDir(), "-seed", fmt.Sprint(base),
 		"-images", strconv.Itoa(images), "-from", strconv.Itoa(child), "-step", strconv.Itoa(children), path)

@@ -14,8 +14,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// A publisher signs the tags of one repository with the real notary command, and has a
-// trust directory of its own.
+// publisher signs the tags of one repository with the real notary command, and has its own trust
+// directory.
 type publisher struct {
 	t      testing.TB
 	server *notaryServer
@@ -23,13 +23,14 @@ type publisher struct {
 	home   *home
 }
 
-// passphrases let the notary command run without a terminal.
+// passphrases allow the notary command to run without a terminal.
 var passphrases = []string{
 	"NOTARY_ROOT_PASSPHRASE=e2e-passphrase", "NOTARY_TARGETS_PASSPHRASE=e2e-passphrase",
 	"NOTARY_SNAPSHOT_PASSPHRASE=e2e-passphrase", "NOTARY_DELEGATION_PASSPHRASE=e2e-passphrase",
 }
 
-// init publishes an empty repository whose snapshot key is the server's, docker's default.
+// init publishes an empty repository whose snapshot key is managed by the server, as by docker's
+// default.
 func (s *notaryServer) init(t testing.TB, gun string) *publisher {
 	t.Helper()
 	p := &publisher{t, s, gun, newHome(t)}
@@ -39,7 +40,7 @@ func (s *notaryServer) init(t testing.TB, gun string) *publisher {
 	return p
 }
 
-// notary runs the command, which must succeed, and returns what it printed.
+// notary runs the command, which must succeed, and returns its output.
 func (p *publisher) notary(args ...string) string {
 	p.t.Helper()
 	global := []string{"-s", p.server.url, "-d", p.trustDir()}
@@ -49,17 +50,17 @@ func (p *publisher) notary(args ...string) string {
 	return p.home.must(p.t, "notary", append(global, args...)...).stdout
 }
 
-// trustDir is docker's, so that the docker command can publish what notary does not.
+// trustDir is docker's, so that the docker command can publish what notary cannot.
 func (p *publisher) trustDir() string { return p.home.path("docker", "trust") }
 
-// sign publishes a tag for an image, in targets or in the roles given.
+// sign publishes a tag for an image, in targets or in the given roles.
 func (p *publisher) sign(tag string, image ocispec.Descriptor, roles ...string) {
 	p.t.Helper()
 	args := []string{"addhash", "-p", p.gun, tag, strconv.FormatInt(image.Size, 10), "--sha256", image.Digest.Encoded()}
 	p.notary(append(args, roleFlags(roles)...)...)
 }
 
-// remove takes a tag out of targets or out of the roles given.
+// remove removes a tag from targets or from the given roles.
 func (p *publisher) remove(tag string, roles ...string) {
 	p.t.Helper()
 	p.notary(append([]string{"remove", "-p", p.gun, tag}, roleFlags(roles)...)...)
@@ -73,7 +74,7 @@ func (p *publisher) addSigner(name string) {
 	p.delegate("targets/releases", name)
 }
 
-// delegate adds a person's key to a role, for these beginnings of tags or for all tags.
+// delegate adds a person's key to a role, for tags with these prefixes or for all tags.
 func (p *publisher) delegate(role, name string, paths ...string) {
 	p.t.Helper()
 	certFile := p.certificate(name, role, time.Now().AddDate(3, 0, 0))
@@ -87,8 +88,8 @@ func (p *publisher) delegate(role, name string, paths ...string) {
 	p.notary(args...)
 }
 
-// certificate is the file of a person's certificate. The first time it makes the key, and
-// has notary keep it for that role.
+// certificate returns the file of a person's certificate. The first time, it makes the key and has
+// notary store it for that role.
 func (p *publisher) certificate(name, role string, until time.Time) string {
 	p.t.Helper()
 	certFile := p.home.path(name + ".pem")
@@ -99,8 +100,7 @@ func (p *publisher) certificate(name, role string, until time.Time) string {
 	return certFile
 }
 
-// stranger makes a key and its certificate. Notary does not get the key, and cannot sign
-// with it.
+// stranger makes a key and its certificate. Notary does not get the key, so it cannot sign with it.
 func (p *publisher) stranger(name string, until time.Time) {
 	p.t.Helper()
 	id, err := pki.SelfSigned(name, nil, pki.Valid(time.Now().Add(-time.Hour), until), pki.Bare)
@@ -139,7 +139,7 @@ func writePins(t testing.TB, certs map[string][]string) string {
 	return writePinning(t, map[string]any{"certs": certs})
 }
 
-// writePinning writes what pins there are, in notary's form, and allows nothing else.
+// writePinning writes the given pins in notary's form, and allows nothing else.
 func writePinning(t testing.TB, pins map[string]any) string {
 	t.Helper()
 	pins["disable_tofu"] = true
@@ -152,7 +152,7 @@ func writePinning(t testing.TB, pins map[string]any) string {
 	return path
 }
 
-// rootKeyIDs are read from the publisher's own copy of root.json.
+// rootKeyIDs returns the ids in the publisher's own copy of root.json.
 func (p *publisher) rootKeyIDs() []string {
 	p.t.Helper()
 	raw, err := os.ReadFile(filepath.Join(p.trustDir(), "tuf", filepath.FromSlash(p.gun), "metadata", "root.json"))

@@ -12,13 +12,12 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// hasDocker says whether there is a docker command that knows trust. run.sh finds out, and
-// says so where there is none: then what docker does is not compared, and the shapes that
-// need it are not there.
+// hasDocker reports whether there is a docker command with trust. run.sh finds out, and reports if
+// there is none. Then docker is not compared, and the shapes that need it are left out.
 var hasDocker = os.Getenv("DCT2NOTATION_E2E_DOCKER") == "yes"
 
-// A reader is a user who reads a repository with the real tools. What they remember from
-// one time to the next is the reader's own.
+// reader is a user who reads a repository with the real tools. What the tools remember between
+// calls belongs to this reader alone.
 type reader struct {
 	t    testing.TB
 	url  string
@@ -32,7 +31,7 @@ func newReader(t testing.TB, notary *notaryServer, gun string) *reader {
 	return &reader{t, notary.url, notary.tls, gun, newHome(t)}
 }
 
-// docker runs the docker command, which finds no daemon and needs none.
+// docker runs the docker command, which has no daemon and needs none.
 func (h *home) docker(t testing.TB, notaryURL string, tls *servertest.TLS, args ...string) result {
 	t.Helper()
 	server, err := url.Parse(notaryURL)
@@ -56,15 +55,14 @@ func (r *reader) docker(args ...string) result {
 	return r.home.docker(r.t, r.url, r.tls, args...)
 }
 
-// A row is what a tool says of a tag: a digest in hex, which may be missing, and the role
-// or the signers.
+// row is what a tool reports about a tag: a digest in hex, which may be missing, and the role or
+// the signers.
 type row struct{ digest, by string }
 
-// listPattern is a line of notary list: name, digest, size, role. A name may be anything.
+// listPattern matches a line of notary list: name, digest, size, role. A name may be anything.
 var listPattern = regexp.MustCompile(`^(.*?)\s*(?:\s([0-9a-f]{64}))?\s+-?\d+\s+(targets\S*)\s*$`)
 
-// notary runs the notary command. pins is its configuration; empty: it trusts what it sees
-// first.
+// notary runs the notary command. pins is its configuration; if empty, it trusts on first use.
 func (r *reader) notary(pins string, args ...string) result {
 	r.t.Helper()
 	global := []string{"-s", r.url, "-d", r.home.path("notary"), "--tlscacert", r.tls.CAFile}
@@ -74,8 +72,8 @@ func (r *reader) notary(pins string, args ...string) result {
 	return r.home.run(r.t, "notary", append(global, args...)...)
 }
 
-// list is what the notary command lists with docker's order of roles: targets/releases,
-// then targets.
+// list returns what the notary command lists with docker's order of roles: targets/releases, then
+// targets.
 func (r *reader) list(pins string) map[string]row {
 	r.t.Helper()
 	said := r.notary(pins, "list", r.gun, "-r", "targets/releases", "-r", "targets")
@@ -88,7 +86,7 @@ func (r *reader) list(pins string) map[string]row {
 	return rows
 }
 
-// lookup is the digest in hex that notary lookup prints, which asks targets first.
+// lookup returns the digest in hex that notary lookup prints, which asks targets first.
 func (r *reader) lookup(pins, tag string) string {
 	r.t.Helper()
 	said := r.notary(pins, "lookup", r.gun, tag)
@@ -98,7 +96,7 @@ func (r *reader) lookup(pins, tag string) string {
 	return ""
 }
 
-// inspect is what docker trust inspect shows of each tag: one row or several.
+// inspect returns what docker trust inspect shows for each tag: one or more rows.
 func (r *reader) inspect() map[string][]row {
 	r.t.Helper()
 	said := r.docker("trust", "inspect", r.gun)
@@ -123,8 +121,8 @@ func (r *reader) inspect() map[string][]row {
 
 var pullPattern = regexp.MustCompile(`(?m)^Pull \(1 of 1\): .*@sha256:([0-9a-f]{64})$`)
 
-// pull is the digest that docker pull goes for; it prints that before it asks the daemon,
-// which is not there. Without a digest it is why docker refuses.
+// pull returns the digest that docker pull requests. Docker prints it before it contacts the
+// daemon, which does not exist. Without a digest, it returns the reason why docker refuses.
 func (r *reader) pull(tag string) (digest, refusal string) {
 	r.t.Helper()
 	said := r.docker("pull", r.gun+":"+tag)

@@ -11,10 +11,10 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// TestChoicesEqualThoseOfTheRealTools publishes repositories of every shape and compares,
-// name by name, what dct2notation chooses and refuses with what the notary command lists,
-// what docker trust inspect shows and what docker pull goes for. Where they differ the
-// shape says so, and dct/README.md says why.
+// TestChoicesEqualThoseOfTheRealTools publishes repositories of every shape. It compares, name by
+// name, what dct2notation chooses and refuses with what the notary command lists, what docker trust
+// inspect shows and what docker pull requests. If they differ, the shape says so, and dct/README.md
+// says why.
 func TestChoicesEqualThoseOfTheRealTools(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, servertest.NewTLS(t))
@@ -22,7 +22,7 @@ func TestChoicesEqualThoseOfTheRealTools(t *testing.T) {
 	key := issue(t, newAuthority(t, "ours"), "release", pki.EC256)
 	for name, shape := range shapes {
 		if shape.docker && !hasDocker {
-			continue // run.sh says so
+			continue // run.sh reports it
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -35,12 +35,12 @@ func TestChoicesEqualThoseOfTheRealTools(t *testing.T) {
 	}
 }
 
-// repositoryName makes a repository's name of a shape's.
+// repositoryName derives a repository's name from a shape's.
 func repositoryName(shape string) string {
 	return strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(shape)
 }
 
-// differences are the real tools' answers that are not ours.
+// differences returns the real tools' answers that differ from ours.
 func (a *author) differences(pinned string, ours verdict) []string {
 	a.t.Helper()
 	var lines []string
@@ -74,7 +74,7 @@ func (a *author) differences(pinned string, ours verdict) []string {
 	return lines
 }
 
-// some leaves out most of very many names: a command is run for each.
+// some leaves out most of a large number of names, since a command is run for each.
 func some(names []string) []string {
 	var few []string
 	for i := 0; i < len(names); i += 1 + len(names)/20 {
@@ -114,10 +114,10 @@ func pulled(digest string, images map[string]string) string {
 	return nameOf(digest, images)
 }
 
-// nameOf is the digest itself where it is none of the shape's images.
+// nameOf returns the digest itself if it is not one of the shape's images.
 func nameOf(digest string, images map[string]string) string { return cmp.Or(images[digest], digest) }
 
-// lines are those of a shape, without what is docker's where there is no docker.
+// lines returns a shape's lines, without docker's if there is no docker.
 func lines(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
@@ -138,7 +138,7 @@ func compare(t *testing.T, what string, got, want []string) {
 	}
 }
 
-// union are the names that any of these have, sorted.
+// union returns the names that any of these have, sorted.
 func union(all ...[]string) []string {
 	names := slices.Concat(all...)
 	slices.Sort(names)

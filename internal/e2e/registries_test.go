@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// A registry is a running registry of another project.
+// registry is a running registry of another project.
 type registry struct {
 	host           string // host:port, as in image references
 	tls            *servertest.TLS
@@ -27,7 +27,7 @@ func (r *registry) client() *http.Client {
 	return r.tls.Client
 }
 
-// flags tell dct2notation how to reach the registry.
+// flags returns dct2notation's flags for the registry.
 func (r *registry) flags() []string {
 	if r.tls == nil {
 		return []string{"--plain-http"}
@@ -35,8 +35,8 @@ func (r *registry) flags() []string {
 	return []string{"--ca-file", r.tls.CAFile}
 }
 
-// notationFlags tell the notation command the same; it takes an authority from the
-// environment only.
+// notationFlags returns the same for the notation command. It takes an authority only from the
+// environment.
 func (r *registry) notationFlags() []string {
 	if r.tls == nil {
 		return []string{"--insecure-registry"}
@@ -51,15 +51,15 @@ var registryKinds = map[string]func(testing.TB) *registry{
 	"olareg":          startOlareg,
 }
 
-// startDockerRegistry runs Debian's docker-registry, which has no referrers API. With an
-// authority it serves HTTPS; with a user it asks for that user's password. Deleting is
-// disabled, as it is in its own default configuration.
+// startDockerRegistry runs Debian's docker-registry, which has no referrers API. With an authority
+// it serves HTTPS; with a user it requires that user's password. Deletion is disabled, as in its
+// own default configuration.
 func startDockerRegistry(t testing.TB, tls *servertest.TLS, user, password string) *registry {
 	t.Helper()
 	return dockerRegistry(t, tls, user, password, false)
 }
 
-// deletingKinds are registryKinds where manifests can be deleted.
+// deletingKinds are registryKinds with deletion of manifests enabled.
 var deletingKinds = map[string]func(testing.TB) *registry{
 	"docker-registry": func(t testing.TB) *registry { return dockerRegistry(t, nil, "", "", true) },
 	"olareg":          func(t testing.TB) *registry { return olareg(t, "--api-delete") },
@@ -93,7 +93,7 @@ func dockerRegistry(t testing.TB, tls *servertest.TLS, user, password string, de
 	return r
 }
 
-// startOlareg runs olareg, which has the referrers API and keeps its store on disk.
+// startOlareg runs olareg, which has the referrers API and stores its data on disk.
 func startOlareg(t testing.TB) *registry {
 	t.Helper()
 	return olareg(t)

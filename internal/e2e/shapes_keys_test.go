@@ -1,6 +1,6 @@
 package e2e
 
-// keyShapes have keys that were not always what they are.
+// keyShapes have keys that were changed.
 var keyShapes = map[string]shape{
 	"snapshot key with the owner": {
 		publish: func(a *author) {
@@ -107,7 +107,7 @@ var keyShapes = map[string]shape{
 	},
 }
 
-// memoryShapes differ by what the tools, or we, knew before.
+// memoryShapes differ in what the tools, or we, knew before.
 var memoryShapes = map[string]shape{
 	"three new roots since docker looked": {
 		publish: func(a *author) {
@@ -150,7 +150,7 @@ var memoryShapes = map[string]shape{
 		},
 		want: `v1: one targets`,
 	},
-	// Docker reads no pins, and takes what it sees first.
+	// Docker reads no pins, and trusts what it sees first.
 	"root of another authority": {
 		begins: true,
 		publish: func(a *author) {
@@ -182,7 +182,7 @@ var memoryShapes = map[string]shape{
 			a.look()
 			a.notary("delete", a.gun, "--remote")
 			a.notary("init", "-p", a.gun, "--rootkey", a.rootKey("other"))
-			a.rotate("snapshot", "-r") // else it is its version that is refused
+			a.rotate("snapshot", "-r") // otherwise its version is refused
 			a.tag("v1", "two")
 		},
 		docker: true,

@@ -2,7 +2,7 @@ package e2e
 
 import "time"
 
-// roleShapes have roles that docker does not make, or that were taken away.
+// roleShapes have roles that docker does not make, or roles that were removed.
 var roleShapes = map[string]shape{
 	"a role below releases hides targets": {
 		publish: func(a *author) {
@@ -65,7 +65,7 @@ var roleShapes = map[string]shape{
 			rc-1: two targets/releases
 			v1: one targets [legacy-targets]
 			v2: unreachable-target`,
-		// docker trust inspect does not look at paths where it is asked for all tags.
+		// docker trust inspect ignores paths if it is asked for all tags.
 		differs: `
 			docker trust inspect v1: one by Repo Admin; two by Repo Admin
 			docker trust inspect v2: two by Repo Admin`,

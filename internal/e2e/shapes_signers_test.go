@@ -166,8 +166,8 @@ var signerShapes = map[string]shape{
 			v1: one targets [legacy-targets]
 			v2: two targets/releases by alice`,
 	},
-	// With the notary command: docker trust signer remove of docker 28.2 says that it
-	// does, exits 0, and removes nothing.
+	// This uses the notary command: docker trust signer remove of docker 28.2 reports success,
+	// exits 0, and removes nothing.
 	"a signer removed": {
 		publish: func(a *author) {
 			a.addSigner("alice")
@@ -184,7 +184,7 @@ var signerShapes = map[string]shape{
 			cert := a.certificate("alice", releases, until)
 			a.notary("delegation", "add", "-p", a.gun, releases, cert, "--all-paths")
 			a.tag("v1", "one", releases)
-			time.Sleep(time.Until(until.Add(time.Second))) // the date has to pass
+			time.Sleep(time.Until(until.Add(time.Second))) // the date must have passed
 		},
 		want: `v1: one targets/releases`,
 	},

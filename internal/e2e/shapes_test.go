@@ -7,24 +7,25 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// A shape is a repository as people leave it, and what is said of it.
+// shape is a repository as found in practice, with the expected verdicts.
 type shape struct {
 	publish func(a *author)
-	// want is what dct2notation says, a line for each name: "v1: one targets/releases by
-	// alice [flag]", or why it is not signed; or one line that starts with "refused".
+	// want is what dct2notation says, a line for each name: "v1: one targets/releases by alice
+	// [flag]", or the reason why it is not signed. A refused repository has one line that starts
+	// with "refused".
 	want string
-	// differs is what the real tools say where that is something else: "docker pull v1:
-	// two". No line more and no line less.
+	// differs lists where the real tools say something else: "docker pull v1: two". It is complete
+	// and exact.
 	differs string
-	pinned  string // how the root is known: one of the constants below
-	docker  bool   // it takes the docker command
-	begins  bool   // publish makes the repository too
+	pinned  string // source of the root's pin: one of the constants below
+	docker  bool   // it needs the docker command
+	begins  bool   // publish also makes the repository
 }
 
-// How the root is known to dct2notation; the notary command is told the same.
+// Sources of the root's pin for dct2notation. The notary command gets the same pin.
 const (
 	byConfig = ""       // a file with the root's keys
-	byDocker = "docker" // what docker downloaded, before
+	byDocker = "docker" // what docker downloaded before
 	byNobody = "nobody"
 )
 
@@ -37,7 +38,7 @@ var (
 	everyCharacter = "A.b_c-9"
 )
 
-// shapes are all repositories, by name.
+// shapes returns all repositories, by name.
 var shapes = merge(plainShapes, nameShapes, keyShapes, signerShapes, roleShapes, memoryShapes)
 
 func merge(all ...map[string]shape) map[string]shape {
@@ -53,10 +54,10 @@ func merge(all ...map[string]shape) map[string]shape {
 	return merged
 }
 
-// many is how many tags the repository has that has many.
+// many is the number of tags of the repository with many tags.
 const many = 500
 
-// plainShapes have the targets role alone.
+// plainShapes have only the targets role.
 var plainShapes = map[string]shape{
 	"nothing signed": {publish: func(a *author) {}},
 	"two tags": {
@@ -145,7 +146,7 @@ func manyTags() string {
 	return b.String()
 }
 
-// nameShapes have names, digests and sizes that notary takes, whatever an image needs.
+// nameShapes have names, digests and sizes that notary accepts, although no image can have them.
 var nameShapes = map[string]shape{
 	"unusual tags": {
 		publish: func(a *author) {
@@ -175,7 +176,7 @@ var nameShapes = map[string]shape{
 			v1@x: invalid-target
 			` + strings.Repeat("y", 129) + `: invalid-target
 			ü: invalid-target`,
-		// docker pull does not get as far as asking for them.
+		// docker pull fails before it requests them.
 		differs: `
 			docker trust inspect : one by Repo Admin
 			docker trust inspect a b: one by Repo Admin

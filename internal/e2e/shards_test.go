@@ -27,10 +27,10 @@ const (
 	shardKillTo       = 2 * time.Second
 )
 
-// TestShardsAreTogetherOneRun does what the Pods of an Indexed Job do: eight processes, told apart by
-// JOB_COMPLETION_INDEX alone, sign the images of two registries with one key, and are killed at random and
-// started again. Every image has one signature then, and the merged results are those of one process.
-// DCT2NOTATION_E2E_SHARDS asks for more repositories.
+// TestShardsAreTogetherOneRun does what the Pods of an Indexed Job do. Eight processes,
+// distinguished only by JOB_COMPLETION_INDEX, sign the images of two registries with one key. They
+// are killed at random and restarted. In the end every image has one signature, and the merged
+// results are those of one process. DCT2NOTATION_E2E_SHARDS asks for more repositories.
 func TestShardsAreTogetherOneRun(t *testing.T) {
 	t.Parallel()
 	repositories := number(t, "DCT2NOTATION_E2E_SHARDS", shardRepositories)
@@ -81,7 +81,7 @@ func TestShardsAreTogetherOneRun(t *testing.T) {
 	}
 	m := &migration{home: h, registry: &registry{host: stores[0].Host()}, notary: &notaryServer{url: notary.URL()}, pins: writePins(t, pins), key: key}
 
-	// One verb by all Pods, each until it has ended by itself.
+	// All Pods run one verb, each until it has ended by itself.
 	campaign := func(verb string, kills int, args func(index string) []string) (results []string) {
 		random := seed(t)
 		var all sync.WaitGroup
@@ -108,7 +108,7 @@ func TestShardsAreTogetherOneRun(t *testing.T) {
 					if killed < kills/shardCount {
 						limit = shardKillFrom + time.Duration(random.Int64N(int64(shardKillTo-shardKillFrom)))
 					}
-					timer := time.AfterFunc(limit, func() { _ = c.Process.Kill() }) // it may have ended meanwhile
+					timer := time.AfterFunc(limit, func() { _ = c.Process.Kill() }) // it may have ended already
 					err := c.Wait()
 					timer.Stop()
 					status, ok := c.ProcessState.Sys().(syscall.WaitStatus)

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestSnapshotSurvivesSkopeo copies saved trust data with the real skopeo, as people put it
-// into an archive: to another directory, to a registry, and from there back. The copies
-// verify from the same pins, and saving again goes on from them.
+// TestSnapshotSurvivesSkopeo copies saved trust data with the real skopeo, as people do for an
+// archive: to another directory, to a registry, and back from there. The copies verify with the
+// same pins, and another save continues from them.
 func TestSnapshotSurvivesSkopeo(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, nil)
@@ -41,7 +41,7 @@ func TestSnapshotSurvivesSkopeo(t *testing.T) {
 	}
 }
 
-// saved are the counts of a snapshot.
+// saved are the counts that snapshot reports.
 type saved struct{ Added, Changed, Unchanged, Kept, Failed int }
 
 func (m *migration) save(t testing.TB, dir string, guns ...string) saved {
@@ -57,7 +57,7 @@ func (h *home) skopeo(t testing.TB, from, to string) {
 	h.must(t, "skopeo", "--insecure-policy", "copy", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
 }
 
-// layoutNames are the references in an OCI image layout.
+// layoutNames returns the references in an OCI image layout.
 func layoutNames(t testing.TB, dir string) []string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(dir, "index.json"))

@@ -12,8 +12,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/tsatest"
 )
 
-// TestNotationAcceptsSignedSnapshots has the real notation command judge what snapshot
-// --sign made, and snapshot verify what the notation command signed in the same layout.
+// TestNotationAcceptsSignedSnapshots has the real notation command judge what snapshot --sign made.
+// It also has snapshot verify judge what the notation command signed in the same layout.
 func TestNotationAcceptsSignedSnapshots(t *testing.T) {
 	t.Parallel()
 	tsa, err := tsatest.Start()
@@ -26,7 +26,7 @@ func TestNotationAcceptsSignedSnapshots(t *testing.T) {
 	s.addKey(t, "release", issue(t, s.ca, "release", pki.EC256))
 	root := s.path("tsa.pem")
 	servertest.WriteFile(t, root, tsa.RootPEM())
-	// A policy that takes no signature without a timestamp.
+	// This policy accepts no signature without a timestamp.
 	servertest.WriteFile(t, s.path("notation", "truststore", "x509", "tsa", "e2e", "root.crt"), tsa.RootPEM())
 	s.writeJSON(t, "trustpolicy.json", map[string]any{
 		"version": "1.0",
@@ -47,7 +47,7 @@ func TestNotationAcceptsSignedSnapshots(t *testing.T) {
 	}
 	s.snapshotIsSigned(t, "saved", 1)
 
-	// What notation signs counts as well, and stays when the snapshot is saved again.
+	// Notation's signature counts as well, and stays when the snapshot is saved again.
 	s.exits(t, 0, "snapshot", "-O", "theirs", s.gun)
 	theirs := s.path("theirs") + "@" + s.manifestIn(t, "theirs")
 	s.must(t, "notation", append([]string{"sign", "--oci-layout"}, append(stamp, theirs)...)...)
@@ -55,7 +55,7 @@ func TestNotationAcceptsSignedSnapshots(t *testing.T) {
 	s.snapshotIsSigned(t, "theirs", 1)
 }
 
-// manifestIn is the digest of the one repository's manifest in a snapshot.
+// manifestIn returns the digest of the manifest of the only repository in a snapshot.
 func (s *story) manifestIn(t *testing.T, dir string) string {
 	t.Helper()
 	raw, err := os.ReadFile(s.path(dir, "index.json"))
@@ -79,7 +79,7 @@ func (s *story) manifestIn(t *testing.T, dir string) string {
 	return ""
 }
 
-// snapshotIsSigned checks that our own judge trusts a snapshot's signature.
+// snapshotIsSigned checks that our own verifier trusts a snapshot's signature.
 func (s *story) snapshotIsSigned(t *testing.T, dir string, count int) {
 	t.Helper()
 	var report struct {

@@ -15,19 +15,18 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/servertest"
 )
 
-// ledgerCalls are the system calls by which a ledger reaches its file, its name and its
-// folder.
+// ledgerCalls are the system calls through which a ledger accesses its file, the file's name and
+// its folder.
 var ledgerCalls = []string{
 	"openat", "flock", "pread64", "newfstatat", "pwrite64", "fdatasync", "fsync", "ftruncate", "linkat", "renameat", "unlinkat",
 }
 
-// callFaults are what happens at a call: strace's own words. The plus is for "from then on".
+// callFaults are the faults, in strace's syntax. The plus means "from then on".
 var callFaults = []string{"signal=KILL:when=%d", "error=EIO:when=%d", "error=EIO:when=%d+", "error=ENOSPC:when=%d", "error=ENOSPC:when=%d+"}
 
-// TestAFaultInAnySystemCallLosesNothingAcknowledged has each call that a ledger makes end
-// the process, or fail, once or from then on: the writer ends by that or with a clean
-// error, the ledger has what was acknowledged and no more than one move of each item
-// beyond, and the work can go on.
+// TestAFaultInAnySystemCallLosesNothingAcknowledged makes each call of a ledger end the process, or
+// fail, once or from then on. The writer ends because of that, or with a clean error. The ledger
+// has what was acknowledged, with at most one more move of each item, and the work can continue.
 func TestAFaultInAnySystemCallLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	var killed, refused, unharmed atomic.Int64
@@ -58,8 +57,8 @@ func TestAFaultInAnySystemCallLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
-// sweepCall has the fault happen at the first call, then at the second, until there are no
-// more. It tells how each writer ended.
+// sweepCall injects the fault at the first call, then at the second, until there are no more calls.
+// It records how each writer ended.
 func sweepCall(t *testing.T, fresh bool, call, fault string, ended func(code int)) {
 	t.Helper()
 	for n := 1; ; n++ {
@@ -72,7 +71,7 @@ func sweepCall(t *testing.T, fresh bool, call, fault string, ended func(code int
 	}
 }
 
-// A sweep is one writer that meets one fault.
+// sweep is one writer that meets one fault.
 type sweep struct {
 	t     *testing.T
 	dir   string
@@ -82,9 +81,9 @@ type sweep struct {
 	said  []byte // what it acknowledged
 }
 
-// newSweep prepares a folder. In a fresh one the writer's own thread makes the ledger, and
-// the first item shows that it works; in one with an empty ledger, only the ledger's thread
-// writes, and two items make ten commits, the file's growth among them.
+// newSweep prepares a folder. In a fresh one, the writer's own thread creates the ledger, and the
+// first item shows that it works. In one with an empty ledger, only the ledger's thread writes, and
+// two items make ten commits, which include the growth of the file.
 func newSweep(t *testing.T, fresh bool) *sweep {
 	t.Helper()
 	dir, err := os.MkdirTemp(t.TempDir(), "")
@@ -102,13 +101,13 @@ func newSweep(t *testing.T, fresh bool) *sweep {
 	return s
 }
 
-// write runs a writer that meets the fault, and returns whether it did.
+// write runs a writer with the fault, and returns whether the fault occurred.
 func (s *sweep) write(call, fault string) bool {
 	s.t.Helper()
 	log := filepath.Join(s.dir, "calls")
 	line := []string{"-f", "-o", log, "-e", "trace=" + call, "-e", "inject=" + call + ":" + fault}
 	if strings.HasPrefix(fault, "error=") {
-		line = append(line, "--seccomp-bpf") // faster, but then strace 6.1 delivers a signal at the first call only
+		line = append(line, "--seccomp-bpf") // faster, but then strace 6.1 delivers a signal only at the first call
 	}
 	c := exec.Command("strace", append(line, program("ledgerload"), "write", "-items", s.items, s.path)...)
 	var stdout, stderr bytes.Buffer
@@ -134,7 +133,7 @@ func (s *sweep) write(call, fault string) bool {
 	return bytes.Contains(calls, []byte("(INJECTED)"))
 }
 
-// judge has another process look at what is left, and go on.
+// judge has another process check what is left, and continue.
 func (s *sweep) judge() {
 	s.t.Helper()
 	c := exec.Command(program("ledgerload"), "judge", "-items", s.items, s.path)

@@ -21,8 +21,8 @@ func (m *migration) undo(t testing.TB, args ...string) result {
 	return m.run(t, "dct2notation", slices.Concat([]string{"undo", "--certificate", m.path("kms", "release.crt")}, m.registry.flags(), args)...)
 }
 
-// TestUndoneIsUndoneForNotationToo has the real notation command look at what is left, of ours
-// and of a stranger's.
+// TestUndoneIsUndoneForNotationToo has the real notation command check what is left, of our
+// signatures and of a stranger's.
 func TestUndoneIsUndoneForNotationToo(t *testing.T) {
 	t.Parallel()
 	notary := startNotary(t, nil)
@@ -32,7 +32,7 @@ func TestUndoneIsUndoneForNotationToo(t *testing.T) {
 			s := newStory(t, notary, start(t), "undo")
 			_, s.key = installKMS(t, s.home, issue(t, s.ca, "release", pki.EC256), kmstest.Behaviour{})
 			s.strangerSigns(t, s.v2)
-			for range 2 { // signing again after undoing is signing as ever
+			for range 2 { // signing after an undo is no different
 				if got := s.runCounts(t, s.gun); got["signed"] != 2 {
 					t.Errorf("run: got %v, want 2 signed", got)
 				}
@@ -56,7 +56,7 @@ func TestUndoneIsUndoneForNotationToo(t *testing.T) {
 	}
 }
 
-// TestUndoWhereDeletingIsDisabled: docker-registry's own default.
+// This is docker-registry's own default.
 func TestUndoWhereDeletingIsDisabled(t *testing.T) {
 	t.Parallel()
 	s := newStory(t, startNotary(t, nil), startDockerRegistry(t, nil, "", ""), "undo")
@@ -69,8 +69,8 @@ func TestUndoWhereDeletingIsDisabled(t *testing.T) {
 	s.accepted(t, s.v2, "v2", "targets")
 }
 
-// Promise 4: a signature whose manifest was deleted and whose entry is still in the list may be
-// there all the same, so its image is not signed again. Once the list is mended, it is.
+// Promise 4: a signature whose manifest was deleted, but whose entry is still in the list, may
+// still exist. Its image is not signed again until the list is repaired.
 func TestRecheckSignsNothingBesideAHalfDeletedSignature(t *testing.T) {
 	t.Parallel()
 	s := newStory(t, startNotary(t, nil), deletingKinds["docker-registry"](t), "halfdeleted")
@@ -96,7 +96,7 @@ func TestRecheckSignsNothingBesideAHalfDeletedSignature(t *testing.T) {
 	s.accepted(t, s.v2, "v2", "targets")
 }
 
-// list is what the referrers tag of an image lists.
+// list returns what the referrers tag of an image lists.
 func (s *story) list(t *testing.T, image ocispec.Descriptor) []ocispec.Descriptor {
 	t.Helper()
 	var index ocispec.Index

@@ -13,20 +13,20 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// A verdict is what dct2notation says of a repository.
+// verdict is what dct2notation says about a repository.
 type verdict struct {
-	refused string // the class of the reason; empty: it was read
+	refused string // class of the reason; empty: it was read
 	names   map[string]choice
 }
 
-// A choice is what dct2notation says of a name: an image, or why none.
+// choice is what dct2notation says about a name: an image, or why there is none.
 type choice struct {
 	image, role    string
 	signers, flags []string
 	class          string // of the finding
 }
 
-// lines are for comparison with a shape's.
+// lines returns lines for comparison with a shape's.
 func (v verdict) lines() []string {
 	if v.refused != "" {
 		return []string{"refused: " + v.refused}
@@ -52,7 +52,7 @@ func (c choice) String() string {
 	return s
 }
 
-// inTargets are the names whose image is that of the targets role, sorted.
+// inTargets returns the names whose image comes from the targets role, sorted.
 func (v verdict) inTargets() []string {
 	var names []string
 	for name, c := range v.names {
@@ -66,7 +66,7 @@ func (v verdict) inTargets() []string {
 
 const nothing = "nothing"
 
-// pulled is how docker pull would say it.
+// pulled returns the choice in docker pull's form.
 func (c choice) pulled() string {
 	if c.image == "" {
 		return nothing
@@ -74,8 +74,8 @@ func (c choice) pulled() string {
 	return c.image
 }
 
-// listed is how notary list would. It lists a signer's tags with the signer's role, and
-// docker asks for the role.
+// listed returns the choice in notary list's form. Notary lists a signer's tags with the signer's
+// role, and docker asks for the role.
 func (c choice) listed() string {
 	switch {
 	case c.image != "":
@@ -86,7 +86,7 @@ func (c choice) listed() string {
 	return nothing
 }
 
-// shown is how docker trust inspect would.
+// shown returns the choice in docker trust inspect's form.
 func (c choice) shown() string {
 	switch {
 	case c.image == "":
@@ -97,7 +97,7 @@ func (c choice) shown() string {
 	return c.image + " by " + strings.Join(c.signers, ", ")
 }
 
-// refusals are docker's words for our classes, by the beginning.
+// refusals are the beginnings of docker's messages for our classes.
 var refusals = map[string]string{
 	dct.SignerOnly:        "No trust data for",
 	dct.Shadowed:          "No trust data for",
@@ -132,12 +132,12 @@ func (a *author) ours(t testing.TB, pinned string, key *pki.Identity) verdict {
 	return v
 }
 
-// sameFromSnapshot saves the trust data and plans again from what was saved: item for item
-// the same. What is refused from the server cannot be saved either.
+// sameFromSnapshot saves the trust data and plans again from the saved data: every item is the
+// same. What is refused from the server cannot be saved either.
 func (a *author) sameFromSnapshot(t testing.TB, h *home, plan []string, fromServer result) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "saved")
-	var flags []string // those that say where trust data is, and not how a plan is shown
+	var flags []string // those for the source of trust data, not for the output of a plan
 	for i := 3; i < len(plan); i++ {
 		flags = append(flags, plan[i])
 	}
@@ -203,7 +203,7 @@ func (p planned) verdict(images map[string]string) verdict {
 	for _, f := range p.Findings {
 		c := choice{class: f.Class}
 		if f.Class == dct.SignerOnly || f.Class == dct.Shadowed {
-			c.role = f.Role // the one that docker's search ends at
+			c.role = f.Role // the role at which docker's search ends
 		}
 		v.names[f.Tag] = c
 	}

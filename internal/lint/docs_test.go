@@ -30,7 +30,8 @@ var (
 	way    = regexp.MustCompile(`(?m)^\*\*An? ([a-z ]+)\.\*\*`)
 )
 
-// TestDocumentsNameWhatExists holds the files, and the names in them, that documents send a reader to.
+// TestDocumentsNameWhatExists checks that the files, and the names in them, to which documents
+// refer exist.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	t.Parallel()
 	for _, doc := range documents(t) {
@@ -62,10 +63,10 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// online is where the files of the repository are that a release's archive does not have.
+// online is the address of repository files that are not in a release's archive.
 const online = "https://github.com/dct2notation/dct2notation/blob/main/"
 
-// linked is the file that a link of a document leads to.
+// linked returns the file to which a document's link points.
 func linked(doc, to string) string {
 	if path, is := strings.CutPrefix(to, online); is {
 		return filepath.Join(root, path)
@@ -76,8 +77,8 @@ func linked(doc, to string) string {
 // copied are the documents that make pages copies for a release.
 var copied = regexp.MustCompile(`^((README|CHANGELOG|SECURITY)\.md|docs/.+)$`)
 
-// TestArchiveHasWhatItLinks holds that no link of a document in a release's archive leads out of the archive, unless
-// it leads to where the repository is.
+// TestArchiveHasWhatItLinks checks that no link of a document in a release's archive points outside
+// the archive, except to the online repository.
 func TestArchiveHasWhatItLinks(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(filepath.Join(root, ".goreleaser.yaml"))
@@ -95,7 +96,7 @@ func TestArchiveHasWhatItLinks(t *testing.T) {
 	has := map[string]bool{}
 	for _, archive := range release.Archives {
 		for _, file := range archive.Files {
-			// What make pages copies: the documents at the root, and docs.
+			// make pages copies the documents at the root, and docs.
 			src, written := strings.CutPrefix(file.Src, "bin/pages/doc/")
 			src = strings.ReplaceAll(strings.ReplaceAll(regexp.QuoteMeta(src), `\*\*/\*`, `.+`), `\*`, `[^/]+`)
 			matches := regexp.MustCompile(`^` + src + `$`)
@@ -127,8 +128,8 @@ func TestArchiveHasWhatItLinks(t *testing.T) {
 	}
 }
 
-// TestEachPageIsTwoClicksAway holds that README leads to the list of pages, and that list to each page; decisions have
-// a list of their own.
+// TestEachPageIsTwoClicksAway checks that README links to the list of pages, and that list to each
+// page. Decisions have their own list.
 func TestEachPageIsTwoClicksAway(t *testing.T) {
 	t.Parallel()
 	leads := func(doc string) map[string]bool {
@@ -158,7 +159,8 @@ func TestEachPageIsTwoClicksAway(t *testing.T) {
 	}
 }
 
-// TestWaysIn holds that each way of extending the program is described by names that are checked.
+// TestWaysIn checks that each way of extending the program is described with names that are
+// checked.
 func TestWaysIn(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
@@ -183,7 +185,7 @@ func TestWaysIn(t *testing.T) {
 	}
 }
 
-// anchors are what the headings of a document are called in links, as GitHub makes them.
+// anchors returns the names of a document's headings in links, as GitHub makes them.
 func anchors(t *testing.T, doc string) (all []string) {
 	t.Helper()
 	text, err := os.ReadFile(doc)
@@ -204,7 +206,7 @@ func anchors(t *testing.T, doc string) (all []string) {
 	return all
 }
 
-// TestMetadataIsDescribed holds that each name of signed metadata that migrate has is in the reference.
+// TestMetadataIsDescribed checks that each name of signed metadata in migrate is in the reference.
 func TestMetadataIsDescribed(t *testing.T) {
 	t.Parallel()
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "migrate", "work.go"), nil, parser.SkipObjectResolution)
@@ -232,7 +234,7 @@ func TestMetadataIsDescribed(t *testing.T) {
 	}
 }
 
-// TestReadmeIsShort holds what README promises its readers: one sitting, one screen's width.
+// TestReadmeIsShort checks that README can be read in one sitting and fits the width of a screen.
 func TestReadmeIsShort(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(root, "README.md"))
@@ -250,11 +252,12 @@ func TestReadmeIsShort(t *testing.T) {
 	}
 }
 
-// command is a paragraph's first line that is a command: it is meant to be typed, and is shown as prose.
+// command matches a paragraph whose first line is a command: it should be typed, but is shown as
+// prose.
 var command = regexp.MustCompile(`^(\$ )?(dct2notation|docker|kubectl|notation) [a-z].* --?[a-z]`)
 
-// TestCommandsAreBlocks holds that what a reader is to type is shown as such. Markdown takes an indented line
-// below a line of text for more of that text.
+// TestCommandsAreBlocks checks that commands for the reader are code blocks. Markdown treats an
+// indented line below a line of text as more of that text.
 func TestCommandsAreBlocks(t *testing.T) {
 	t.Parallel()
 	for _, doc := range documents(t) {
@@ -297,10 +300,11 @@ func unblocked(text string) (wrong []string) {
 	return wrong
 }
 
-// item is the first line of an item of a list.
+// item matches the first line of a list item.
 var item = regexp.MustCompile(`^ *([-*]|\d+\.) `)
 
-// TestPicturesShowSomething holds that no picture is blank, as one of a page that was not drawn yet is.
+// TestPicturesShowSomething checks that no picture is blank, as one of a page that was not drawn
+// yet would be.
 func TestPicturesShowSomething(t *testing.T) {
 	t.Parallel()
 	pictures, err := filepath.Glob(filepath.Join(root, "docs", "images", "*.png"))
@@ -312,7 +316,7 @@ func TestPicturesShowSomething(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = file.Close() }() // only read from
+		defer func() { _ = file.Close() }() // it was only read
 		picture, err := png.Decode(file)
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
@@ -339,7 +343,7 @@ func documents(t *testing.T) (all []string) {
 			return err
 		case d.IsDir() && (d.Name() == "testdata" || path != root && strings.HasPrefix(d.Name(), ".")):
 			return fs.SkipDir
-		case path == filepath.Join(root, "bin"), path == filepath.Join(root, "dist"): // of make pages and make release
+		case path == filepath.Join(root, "bin"), path == filepath.Join(root, "dist"): // made by make pages and make release
 			return fs.SkipDir
 		case filepath.Ext(path) == ".md":
 			all = append(all, path)
@@ -359,7 +363,7 @@ func exists(t *testing.T, doc, path string) {
 	}
 }
 
-// declarations returns what a file declares outside of functions, methods included.
+// declarations returns what a file declares outside functions, including methods.
 func declarations(t *testing.T, path string) (names []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)

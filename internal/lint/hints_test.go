@@ -20,14 +20,14 @@ import (
 
 var update = flag.Bool("update", false, "write what the pages have of the source")
 
-// hinted is an error as the source has it, and what it tells the user to do; both with … for what varies. hint is
-// empty where it is put together elsewhere.
+// hinted is an error in the source with its hint for the user. In both, … stands for what varies.
+// hint is empty if it is composed elsewhere.
 type hinted struct{ message, hint string }
 
-// formatVerb is what fmt replaces in what a message is made of.
+// formatVerb matches what fmt replaces in a message's format.
 var formatVerb = regexp.MustCompile(`%%|%[-+# 0]*(\[\d\])?[\d.*]*[a-zA-Z]`)
 
-// plainText is a format without its verbs.
+// plainText returns a format without its verbs.
 func plainText(format string) string {
 	return strings.TrimSpace(formatVerb.ReplaceAllStringFunc(format, func(verb string) string {
 		if verb == "%%" {
@@ -37,7 +37,8 @@ func plainText(format string) string {
 	}))
 }
 
-// productFiles parses what the program is made of: no tests, nor what only tests and the demonstration use.
+// productFiles parses the program's source, without tests and without what only tests and the
+// demonstration use.
 func productFiles(t *testing.T) (all []*ast.File) {
 	t.Helper()
 	skip := []string{"cmd/demo", "cmd/notation-awskms", "cmd/notation-pkcs11", "internal/e2e", "internal/e2e-policy", "internal/testing", "internal/lint", "internal/mutate", "internal/rawplugin", "internal/release", "internal/schematest"}
@@ -61,7 +62,7 @@ func productFiles(t *testing.T) (all []*ast.File) {
 	return all
 }
 
-// literals are the strings in an expression or file.
+// literals returns the strings in an expression or file.
 func literals(in ast.Node) (all []string) {
 	ast.Inspect(in, func(n ast.Node) bool {
 		if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
@@ -74,14 +75,14 @@ func literals(in ast.Node) (all []string) {
 	return all
 }
 
-// A section is about a message of the program, in its own words.
+// section is about a message of the program, in the page's own words.
 var section = regexp.MustCompile(`(?m)^### (.*)$`)
 
-// wordy is what a message needs, beside what varies, to be found by its words.
+// wordy matches what a message needs, besides what varies, to be found by its words.
 var wordy = regexp.MustCompile(`[a-z][^…]{8,}`)
 
-// TestTroubleshooting holds that what the page has as messages is said by the program, and that each error with a hint
-// is on the page: as a heading, or in the table of all others.
+// TestTroubleshooting checks that the program says what the page has as messages, and that each
+// error with a hint is on the page: as a heading, or in the table of all others.
 func TestTroubleshooting(t *testing.T) {
 	t.Parallel()
 	page := filepath.Join(root, "docs", "troubleshooting.md")
@@ -99,7 +100,7 @@ func TestTroubleshooting(t *testing.T) {
 	}
 	var parts []string
 	for _, m := range section.FindAllStringSubmatch(string(text), -1) {
-		// The parts of a message often come from several errors, one around the other.
+		// The parts of a message often come from several nested errors.
 		if slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, m[1]) }) {
 			parts = append(parts, m[1])
 			continue
@@ -128,10 +129,10 @@ func TestTroubleshooting(t *testing.T) {
 	schematest.Made(t, page, "hints", "| message | hint |\n|---|---|\n"+strings.Join(slices.Compact(rows), ""), *update)
 }
 
-// cells escapes what a table would take for something else.
+// cells escapes what a table would misinterpret.
 var cells = strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "\n", " ")
 
-// formatOf is the text of an expression, with %v for what is no literal.
+// formatOf returns the text of an expression, with %v for everything that is not a literal.
 func formatOf(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -148,7 +149,7 @@ func formatOf(e ast.Expr) string {
 	return "%v"
 }
 
-// hints returns the errors of a file that say what to do.
+// hints returns the errors of a file that have a hint.
 func hints(file *ast.File) (all []hinted) {
 	add := func(message, hint string) {
 		if message = plainText(message); strings.Trim(message, "…: ") != "" {

@@ -14,8 +14,8 @@ import (
 
 const module = "github.com/dct2notation/dct2notation/"
 
-// rules say which packages of ours a folder's packages may import; all others are
-// forbidden to it. The most specific folder counts.
+// rules say which packages of ours a folder's packages may import. All others are forbidden. The
+// most specific folder counts.
 var rules = map[string][]string{
 	"dct":                        {"internal/failure", "internal/certfile", "internal/lookup", "internal/transport", "internal/safetext", "internal/strictjson"},
 	"dct/snapshot":               {"internal/failure", "internal/lookup", "dct", "internal/durable", "internal/ordered", "internal/safetext"},
@@ -45,19 +45,19 @@ var rules = map[string][]string{
 	"internal/testing":           {},
 	"internal/lint":              {},
 	"internal/schematest":        {},
-	"cmd":                        nil, // wires everything
+	"cmd":                        nil, // connects everything
 	"cmd/notation-awskms":        {"internal/rawplugin", "internal/testing/pki"},
 	"cmd/notation-pkcs11":        {"internal/rawplugin"},
 }
 
-// notByCommand are the packages of ours that no verb may import: a client is reached by a session, and
-// what a verb decides is decided below it.
+// notByCommand are the packages of ours that no verb may import. A session provides clients, and a
+// verb's decisions are made in packages below it.
 var notByCommand = []string{"internal/registry", "dct/internal", "state/internal"}
 
-// packages that are pure may not reach the network, directly.
+// pure packages may not use the network directly.
 var pure = map[string]bool{"migrate/report": true, "notation/policy": true}
 
-// root is the repository's, from this package.
+// root is the repository's root, relative to this package.
 const root = "../.."
 
 type listed struct {
@@ -67,7 +67,7 @@ type listed struct {
 	Standard   bool
 }
 
-// TestImportRules holds the arrows of the package map: who may import whom.
+// TestImportRules checks the arrows of the package map: who may import whom.
 func TestImportRules(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
@@ -92,8 +92,8 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
-// TestProductNeedsNoC keeps the product buildable as one static binary: nothing that it or its tests
-// are built from has C in it, but for what the standard library can do without.
+// TestProductNeedsNoC ensures that the product can be built as one static binary: nothing from
+// which it or its tests are built contains C, except where the standard library can do without it.
 func TestProductNeedsNoC(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, root, "-deps", "-test", module+"...") {
@@ -103,14 +103,14 @@ func TestProductNeedsNoC(t *testing.T) {
 	}
 }
 
-// packages returns those of the product and of the plugins, which are modules of their own. The modules
-// of the end-to-end tests may import everything.
+// packages returns the packages of the product and of the plugins, which are modules of their own.
+// The modules of the end-to-end tests may import anything.
 func packages(t *testing.T) []listed {
 	t.Helper()
 	return slices.Concat(list(t, root, module+"..."), list(t, root+"/cmd/notation-pkcs11", "./..."), list(t, root+"/cmd/notation-awskms", "./..."))
 }
 
-// list returns what `go list` says in a folder, with cgo, whatever the environment says of it.
+// list returns the output of `go list` in a folder, with cgo enabled whatever the environment says.
 func list(t *testing.T, dir string, args ...string) []listed {
 	t.Helper()
 	c := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,CgoFiles,Standard"}, args...)...)

@@ -1,15 +1,15 @@
-// Command mutate breaks the code on purpose, one small change at a time, and runs the tests: a
-// change that no test notices is a line that no test holds.
+// Command mutate breaks the code on purpose, one small change at a time, and runs the tests. A
+// change that no test notices is in a line that no test covers.
 //
-// It draws mutants from the packages that are named, the same ones for the same seed and
-// functions, and runs each package's own tests over a build in which one file is replaced (go's -overlay:
-// the tree is never touched). What survives there is tried once more with the tests of
-// -wider. A mutant that does not compile is drawn again and not counted.
+// It draws mutants from the named packages, the same ones for the same seed and functions. It runs
+// each package's own tests on a build in which one file is replaced (go's -overlay: the tree is
+// never touched). What survives there is tried once more with the tests of -wider. A mutant that
+// does not compile is replaced by another and not counted.
 //
-// The file of -explained has one line for each survivor that is no gap, with the reason: the
-// change has the same behaviour, or costs only time. A survivor is named by package,
-// function and change, not by its line, so that the list stays true when code moves. The exit
-// status is 1 if a survivor is not explained.
+// The file of -explained has one line for each survivor that is not a gap, with the reason: the
+// change has the same behaviour, or costs only time. A survivor is named by package, function and
+// change, not by its line, so that the list stays true when code moves. The exit status is 1 if a
+// survivor is not explained.
 package main
 
 import (
@@ -101,7 +101,7 @@ func run(ctx context.Context, o options, patterns []string) (open int, err error
 	return t.tally[survived], t.err
 }
 
-// outcome is what became of a mutant.
+// outcome is the result for a mutant.
 type outcome string
 
 const (
@@ -203,7 +203,7 @@ func (t *trial) passes(ctx context.Context, overlay string, packages ...string) 
 // source is a file that may be mutated.
 type source struct{ pkg, path string }
 
-// sources lists the Go files of the packages, without tests and what is generated.
+// sources lists the Go files of the packages, without tests and generated files.
 func sources(ctx context.Context, patterns []string) ([]source, error) {
 	c := exec.CommandContext(ctx, "go", append([]string{"list", "-json=ImportPath,Dir,GoFiles"}, patterns...)...)
 	c.Stderr = os.Stderr
@@ -232,21 +232,21 @@ type mutant struct {
 	file     source
 	function string
 	change   string
-	position string // file:line, for people
+	position string // file:line, for the reader
 	source   []byte
 }
 
-// name identifies the mutant by what it changes, whatever its line.
+// name identifies the mutant by its change, not by its line.
 func (m mutant) name() string { return m.file.pkg + " " + m.function + ": " + m.change }
 
-// rank orders the mutants by chance. It depends on the name and the seed alone: when code
+// rank puts the mutants in random order. It depends only on the name and the seed: when code
 // changes elsewhere, the same mutants are drawn again.
 func (m mutant) rank(seed uint64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, m.name()))
 	return string(sum[:])
 }
 
-// mutantsOf makes every mutant of a file.
+// mutantsOf returns every mutant of a file.
 func mutantsOf(f source) ([]mutant, error) {
 	raw, err := os.ReadFile(f.path)
 	if err != nil {
@@ -271,7 +271,7 @@ func mutantsOf(f source) ([]mutant, error) {
 					e.change += " #" + strconv.Itoa(seen[e.change])
 				}
 				changed := slices.Concat(raw[:e.from], []byte(e.text), raw[e.to:])
-				if formatted, err := format.Source(changed); err == nil { // else it cannot compile either
+				if formatted, err := format.Source(changed); err == nil { // otherwise it cannot compile either
 					at := set.Position(n.Pos())
 					all = append(all, mutant{f, nameOf(fn), e.change, fmt.Sprintf("%s:%d", filepath.Base(at.Filename), at.Line), formatted})
 				}
@@ -282,7 +282,7 @@ func mutantsOf(f source) ([]mutant, error) {
 	return all, nil
 }
 
-// nameOf is a function's name with its receiver's type.
+// nameOf returns a function's name with its receiver's type.
 func nameOf(fn *ast.FuncDecl) string {
 	if fn.Recv == nil || len(fn.Recv.List) == 0 {
 		return fn.Name.Name
@@ -307,8 +307,8 @@ type edit struct {
 	change   string
 }
 
-// operators lists what takes the place of an operator: its neighbour, so that the exact edge
-// is tested.
+// operators lists the replacement of each operator: its neighbour, so that the exact edge is
+// tested.
 var operators = map[token.Token]token.Token{
 	token.EQL: token.NEQ, token.NEQ: token.EQL,
 	token.LSS: token.LEQ, token.LEQ: token.LSS, token.GTR: token.GEQ, token.GEQ: token.GTR,
@@ -316,7 +316,7 @@ var operators = map[token.Token]token.Token{
 	token.ADD: token.SUB, token.SUB: token.ADD,
 }
 
-// editsOf are the ways in which a node is broken.
+// editsOf returns the ways to break a node.
 func editsOf(n ast.Node, raw []byte, set *token.FileSet) []edit {
 	offset := func(p token.Pos) int { return set.Position(p).Offset }
 	text := func(n ast.Node) string { return string(raw[offset(n.Pos()):offset(n.End())]) }
@@ -364,7 +364,7 @@ func editsOf(n ast.Node, raw []byte, set *token.FileSet) []edit {
 	return nil
 }
 
-// isError reports whether an expression looks like an error that is returned.
+// isError reports whether an expression looks like a returned error.
 func isError(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -377,7 +377,7 @@ func isError(e ast.Expr) bool {
 	return false
 }
 
-// short is the first line of a piece of code, for names.
+// short returns the first line of a piece of code, for names.
 func short(code string) string {
 	line, _, more := strings.Cut(code, "\n")
 	line = strings.Join(strings.Fields(line), " ")
@@ -390,7 +390,7 @@ func short(code string) string {
 	return line
 }
 
-// readExplained reads the survivors that are no gap: NAME => REASON on each line; lines that
+// readExplained reads the survivors that are not gaps: NAME => REASON on each line. Lines that
 // begin with # are comments.
 func readExplained(path string) (map[string]string, error) {
 	explained := map[string]string{}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestMutate tries the tool on a module of its own: of two functions one is tested.
+// TestMutate runs the tool on a module with two functions, of which one is tested.
 func TestMutate(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

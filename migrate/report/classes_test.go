@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// Each class has its meaning and what to do about it, the same on the page of a result and in the reference.
+// Each class has a meaning and advice, the same on the page of a result and in the reference.
 func TestClasses(t *testing.T) {
 	t.Parallel()
 	raw, _ := Schema("verify")

@@ -10,12 +10,12 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// However many dates a result has, and in whatever order, the soonest are shown.
+// The soonest dates are shown, whatever the number and order of dates.
 func TestSoonestDatesAreKept(t *testing.T) {
 	t.Parallel()
 	const n = 3 * maxExpiries
 	s := saved(t, OfVerify, func(l *Lines) error {
-		for i := range 2 * n { // each date twice, far from each other
+		for i := range 2 * n { // each date twice, far apart
 			i %= n
 			repository := fmt.Sprint("example.com/", i)
 			at := noon.AddDate(0, 0, n-i)
@@ -59,7 +59,7 @@ func TestDaysLeft(t *testing.T) {
 	}
 }
 
-// However many dates there are, the soonest are shown, and what the notary renews is not.
+// The soonest expiries are shown, however many there are. What the notary renews is not shown.
 func TestExpiriesAreTheSoonest(t *testing.T) {
 	t.Parallel()
 	const n = 5*maxExpiries + 1
@@ -90,7 +90,8 @@ func TestExpiriesAreTheSoonest(t *testing.T) {
 	}
 }
 
-// History is of the same question, in order, up to the result; what a crash left is passed over.
+// History has the results of the same question, in order, up to this result. What a crash left is
+// skipped.
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	like := &Saved{Head: Head{Of: OfVerify, Scope: "a"}, End: End{Ended: ended}}

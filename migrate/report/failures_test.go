@@ -22,7 +22,7 @@ func listOf(f *Failures) []string {
 	return all
 }
 
-// A list of failures names the same, in whichever format it was saved.
+// A list of failures names the same images in every format in which it was saved.
 func TestFailuresAreTheSameInEachFormat(t *testing.T) {
 	t.Parallel()
 	const app = "registry.example.com/team/app"
@@ -35,7 +35,7 @@ func TestFailuresAreTheSameInEachFormat(t *testing.T) {
 			app + "@" + digestOf("v1").String(), app + "@" + digestOf("odd").String(),
 		}},
 		"verify": {verifySample(t, app, hostile), slices.Concat(
-			slices.Repeat([]string{app + "@" + digestOf("v1").String()}, 8), // one tag more has no digest, and no name that a registry could have
+			slices.Repeat([]string{app + "@" + digestOf("v1").String()}, 8), // one more tag has no digest, and no name that a registry could have
 			[]string{"registry.example.com/team/forged", "registry.example.com/team/old", "registry.example.com/team/busy"})},
 		"well": {wellSample(t, OfRun), nil},
 	} {
@@ -56,7 +56,7 @@ func TestFailuresAreTheSameInEachFormat(t *testing.T) {
 	}
 }
 
-// A list that lacks something says so, or is refused.
+// An incomplete list says so, or is refused.
 func TestFailuresThatAreNotAll(t *testing.T) {
 	t.Parallel()
 	cut, err := readFailures(string(cutAfter(runSample(t, "registry.example.com/a", "x"), 4)))

@@ -16,7 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// chance makes results of a seed.
+// chance makes random results from a seed.
 type chance struct{ *rand.Rand }
 
 func (c chance) text() string {
@@ -33,7 +33,7 @@ func (c chance) list() []string {
 
 func pick[T any](c chance, from []T) T { return from[c.IntN(len(from))] }
 
-// What a verification showed when it ended, its saved result shows too.
+// The saved result of a verification shows what the verification showed when it ended.
 func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
@@ -69,7 +69,8 @@ func TestVerificationIsShownAgainAsItWas(t *testing.T) {
 	}
 }
 
-// checkScreen compares what a terminal shows of a saved result with what it showed before. No line of it does anything.
+// checkScreen compares what a terminal shows of a saved result with what it showed before. It also
+// checks that no line controls the terminal.
 func checkScreen(t *testing.T, seed uint64, got, want string) {
 	t.Helper()
 	if got != want {
@@ -136,7 +137,7 @@ func randomRepository(c chance, i int) verify.Repository {
 	return r
 }
 
-// What a run showed when it ended, its saved result shows too.
+// The saved result of a run shows what the run showed when it ended.
 func TestRunIsShownAgainAsItWas(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
@@ -177,7 +178,8 @@ func TestRunIsShownAgainAsItWas(t *testing.T) {
 	}
 }
 
-// randomPiece is a repository or an item, told to the live report and to be told again.
+// randomPiece adds a repository or an item to the live report, and returns a function that writes
+// it again.
 func randomPiece(c chance, live *Run, sum *migrate.Summary) func(Sink) error {
 	if c.IntN(3) == 0 {
 		n := &migrate.TrustNews{GUN: "registry.example.com/" + c.text(), PinnedBy: c.text()}
@@ -215,12 +217,12 @@ func randomPiece(c chance, live *Run, sum *migrate.Summary) func(Sink) error {
 	return func(to Sink) error { return Settled(to, o) }
 }
 
-// What was saved is read as it was written, or not at all.
+// A saved result is read exactly as written, or not at all.
 func TestLoadRefusesWhatWasChanged(t *testing.T) {
 	t.Parallel()
 	raw := verifySample(t, "registry.example.com/team/app", "a reason")
 	lines := bytes.SplitAfter(raw, []byte("\n"))
-	lines = lines[:len(lines)-1] // nothing is behind the last
+	lines = lines[:len(lines)-1] // nothing follows the last
 	join := func(l ...[]byte) []byte { return bytes.Join(l, nil) }
 	swapped := append([][]byte{}, lines...)
 	swapped[3], swapped[4] = swapped[4], swapped[3]
@@ -293,7 +295,7 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 		must(t, err)
 		for _, format := range Formats() {
 			if format == "csv" || format == "junit" {
-				continue // they list rows and their standing, and say nothing of the whole
+				continue // they list rows and their status, and say nothing of the whole
 			}
 			if text := rendered(t, format, s); looksWell(format, s, text) && format != "failures" {
 				t.Errorf("%s as %s: got what looks well, want what does not:\n%s", name, format, text)
@@ -302,7 +304,8 @@ func TestLoadTakesNoFilesWord(t *testing.T) {
 	}
 }
 
-// Of a repository that was deleted nothing may be left to compare: its result is whole, well, and says so.
+// A deleted repository may have nothing left to compare. Its result is then complete and well, and
+// says so.
 func TestResultOfADeletedRepository(t *testing.T) {
 	t.Parallel()
 	s := loaded(t, recorded(t, OfVerify, func(to Sink) {
@@ -318,7 +321,7 @@ func TestResultOfADeletedRepository(t *testing.T) {
 	}
 }
 
-// A file that changes between two reads gives no report that looks whole.
+// A file that changes between two reads never gives a report that looks complete.
 func TestEachRefusesAFileThatChanges(t *testing.T) {
 	t.Parallel()
 	raw := wellSample(t, OfVerify)
@@ -333,7 +336,7 @@ func TestEachRefusesAFileThatChanges(t *testing.T) {
 	}
 }
 
-// A digest with as many tags as a nightly build makes in years is no trouble.
+// A digest may have as many tags as nightly builds make in years.
 func TestLongLinesAreReadBack(t *testing.T) {
 	t.Parallel()
 	tags := make([]string, 20_000)

@@ -28,7 +28,7 @@ func asPage(t *testing.T, s *Saved, o Options) string {
 	return b.String()
 }
 
-// dataOf reads the rows out of a page: a list of texts by column for each.
+// dataOf reads the rows from a page: for each, a list of texts by column.
 func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts map[string][][2]string) {
 	t.Helper()
 	_, raw, ok := strings.Cut(page, `<script type="application/json" id="data">`)
@@ -72,7 +72,7 @@ func dataOf(t *testing.T, page string) (columns []string, rows [][]string, facts
 	return data.Columns, rows, facts
 }
 
-// What the page shows is what was saved.
+// The page shows exactly what was saved.
 func TestPageHasAllRows(t *testing.T) {
 	t.Parallel()
 	for _, of := range []string{OfRun, OfVerify} {
@@ -106,8 +106,7 @@ func TestPageHasAllRows(t *testing.T) {
 	}
 }
 
-// What is to be told of a repository beside its rows has a row, a line in the totals, and
-// is listed where no script runs.
+// A note about a repository has a row and a line in the totals, and is listed where no script runs.
 func TestPageTellsWhatWasNotRead(t *testing.T) {
 	t.Parallel()
 	s := saved(t, OfVerify, func(l *Lines) error {
@@ -129,7 +128,7 @@ func TestPageTellsWhatWasNotRead(t *testing.T) {
 	}
 }
 
-// The page is green and says that all is well only where it is.
+// The page is green and says that all is well only if it is.
 func TestPageIsGreenOnlyWhereAllIsWell(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -158,8 +157,8 @@ func TestPageIsGreenOnlyWhereAllIsWell(t *testing.T) {
 	}
 }
 
-// Promise 7, for the page: no text ends the element or the attribute that it is in. The
-// browser has the last word (internal/e2e/browser).
+// Promise 7, for the page: no text ends the element or attribute that contains it.
+// internal/e2e/browser tests this in a browser.
 func TestPageTakesNothingForMarkup(t *testing.T) {
 	t.Parallel()
 	texts := []string{hostile, `</script><script>alert(1)</script>`, `<!--<script>`, `"><img src=x onerror=alert(1)>`, `' onfocus='alert(1)`, "javascript:alert(1)", "\u2028\u2029\u0085]]>", "{{.Policy}}", "__proto__", strings.Repeat("x", 5000)}
@@ -182,7 +181,7 @@ func TestPageTakesNothingForMarkup(t *testing.T) {
 	}
 }
 
-// fillAll has the text wherever a result has one.
+// fillAll puts the text wherever a result has text.
 func fillAll(text string) func(l *Lines) error {
 	return func(l *Lines) error {
 		bound := true
@@ -194,7 +193,7 @@ func fillAll(text string) func(l *Lines) error {
 	}
 }
 
-// elements are the names of the tags of a page and of their attributes, in order.
+// elements returns the names of a page's tags and their attributes, in order.
 func elements(page string) string {
 	var b strings.Builder
 	for _, tag := range regexp.MustCompile(`(?s)<[!/a-zA-Z](?:[^>"']|"[^"]*"|'[^']*')*>`).FindAllString(page, -1) {
@@ -203,7 +202,7 @@ func elements(page string) string {
 	return b.String()
 }
 
-// The policy lets in the style and the script that the page has, and the page asks for
+// The content security policy allows the page's own style and script, and the page requests
 // nothing.
 func TestPagePolicy(t *testing.T) {
 	t.Parallel()
@@ -248,7 +247,7 @@ func TestPageIsTheSameEachTime(t *testing.T) {
 	}
 }
 
-// many writes n rows of 20 repositories, each row with texts of its own.
+// many writes n rows of 20 repositories, each with texts of its own.
 func many(n int) func(l *Lines) error {
 	return func(l *Lines) error {
 		bound := true
@@ -273,9 +272,9 @@ func many(n int) func(l *Lines) error {
 	}
 }
 
-// A page of 50,000 rows, of which each has something of its own, is below 15 MB; and no rows
-// are held while it is written. internal/e2e/browser has that many; the race detector is
-// slow with them.
+// A page of 50,000 rows, each with texts of its own, is smaller than 15 MB. No rows are kept in
+// memory while it is written. internal/e2e/browser tests that many; this test has fewer because the
+// race detector is slow with them.
 func TestPageOfManyRows(t *testing.T) { // not parallel: it measures memory
 	few, _ := mostHeld(t, 5_000)
 	lots, size := mostHeld(t, 12_000)
@@ -287,8 +286,8 @@ func TestPageOfManyRows(t *testing.T) { // not parallel: it measures memory
 	}
 }
 
-// mostHeld is the most memory that is in use while a page of n rows is written, beyond what was
-// before, and the size of the page.
+// mostHeld returns the most additional memory in use while a page of n rows is written, and the
+// size of the page.
 func mostHeld(t *testing.T, n int) (most, size int) {
 	t.Helper()
 	s := saved(t, OfVerify, many(n), End{Complete: true})
@@ -300,7 +299,7 @@ func mostHeld(t *testing.T, n int) (most, size int) {
 	return m.most - before, m.size
 }
 
-// A meter reads the memory in use while it is written to.
+// meter measures the memory in use while it is written to.
 type meter struct{ every, size, next, most int }
 
 func (m *meter) Write(p []byte) (int, error) {

@@ -13,13 +13,13 @@ import (
 	"github.com/dct2notation/dct2notation/internal/failure"
 )
 
-// leadOf is the first line of a page.
+// leadOf returns the first line of a page.
 func leadOf(page string) string { return between(page, "<h1>", "</h1>") }
 
-// The first line has the numbers of the result, and never says that all is well where it is not.
+// The first line has the numbers of the result. It says that all is well only if it is.
 func TestLead(t *testing.T) {
 	t.Parallel()
-	// rows writes so many rows of a class.
+	// rows returns a function that writes n rows of a class.
 	rows := func(n int, class string) func(*Lines) error {
 		return func(l *Lines) (err error) {
 			for i := range n {
@@ -78,7 +78,7 @@ func TestLead(t *testing.T) {
 	}
 }
 
-// Rows whose reasons differ in nothing but names and digests are one thing to do; others are not.
+// Rows whose reasons differ only in names and digests are one thing to do; others are not.
 func TestCausesOfWhatIsToDo(t *testing.T) {
 	t.Parallel()
 	d := func(i int) string { return fmt.Sprintf("sha256:%064x", i) }
@@ -109,7 +109,7 @@ func TestCausesOfWhatIsToDo(t *testing.T) {
 	}
 }
 
-// However many reasons a server makes up, so many are told apart, and none is lost.
+// However many reasons a server makes up, a limited number are told apart, and none is lost.
 func TestCausesAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{maxPageCauses, maxPageCauses + 1, 3 * maxPageCauses} {
@@ -153,7 +153,7 @@ func TestFolders(t *testing.T) {
 	}
 }
 
-// Dates are listed up to a year from now, and by the key where the result names one.
+// Dates up to a year from now are listed, by key where the result names one.
 func TestExpiresWithinAYearByKey(t *testing.T) {
 	t.Parallel()
 	year := noon.AddDate(1, 0, 0)
@@ -171,7 +171,7 @@ func TestExpiresWithinAYearByKey(t *testing.T) {
 	}
 }
 
-// The trend compares with the result before and with the first.
+// The trend compares with the previous result and with the first.
 func TestTrend(t *testing.T) {
 	t.Parallel()
 	past := func(hours, missing, agree int, whole bool) Past {
@@ -190,7 +190,8 @@ func TestTrend(t *testing.T) {
 	}
 }
 
-// Reasons that differ only in what they say of one repository, tag or request are one cause; what differs in more is not.
+// Reasons that differ only in the repository, tag or request they name are one cause. Other
+// differences make another cause.
 func TestAlikeReasons(t *testing.T) {
 	t.Parallel()
 	const gun, other = "registry.example.com/team/app", "registry.example.com/team/app-two"
@@ -216,7 +217,7 @@ func TestAlikeReasons(t *testing.T) {
 	}
 }
 
-// On a terminal, requests that failed in the same way are one cause, whatever was being done by them.
+// On a terminal, requests that failed in the same way are one cause, whatever they were for.
 func TestRequestOfAReason(t *testing.T) {
 	t.Parallel()
 	const request = `"http://registry.example.com/…": dial tcp: connection refused`

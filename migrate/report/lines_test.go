@@ -14,13 +14,13 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// growing are the formats that another test measures.
+// growing are the formats whose memory another test measures.
 var growing = map[string]bool{"html": true}
 
-// A result of a hundred thousand images needs no more memory than one of some hundred.
+// A result of a hundred thousand images needs no more memory than one of a few hundred.
 func TestMemoryDoesNotGrowWithTheResult(t *testing.T) {
-	// Not parallel: it looks at the memory of the whole process.
-	// A run's lists have maxListed items at most, which are in memory twice as JSON.
+	// Not parallel: it measures the memory of the whole process. A run's lists have at most
+	// maxListed items, which are in memory twice as JSON.
 	limits := map[string]uint64{OfRun: 28 << 20, OfVerify: 10 << 20}
 	for of := range limits {
 		path := filepath.Join(t.TempDir(), "result.jsonl")
@@ -31,14 +31,14 @@ func TestMemoryDoesNotGrowWithTheResult(t *testing.T) {
 		must(t, err)
 		for _, format := range Formats() {
 			if growing[format] || of == OfRun && format != "text" && format != "json" {
-				continue // the other formats do not look at what it is of
+				continue // the other formats do not depend on the kind of result
 			}
 			w := &peak{}
 			w.look()
 			if err := Render(w, format, s, shown); err != nil {
 				t.Fatal(err)
 			}
-			// A row is some 600 bytes: all of them are 60 MB, or 12 under the race detector.
+			// A row has about 600 bytes: all of them are 60 MB, or 12 MB under the race detector.
 			if limit := limits[of]; w.most > limit {
 				t.Errorf("%s as %s: got %d MB held, want at most %d", of, format, w.most>>20, limit>>20)
 			}
@@ -46,7 +46,7 @@ func TestMemoryDoesNotGrowWithTheResult(t *testing.T) {
 	}
 }
 
-// peak looks now and then how much memory is held more than before.
+// peak measures now and then how much more memory is held than before.
 type peak struct {
 	written, looked int
 	first, most     uint64
@@ -70,13 +70,13 @@ func (p *peak) look() {
 	p.most = max(p.most, m.HeapAlloc-min(m.HeapAlloc, p.first))
 }
 
-// writeMany makes a result of so many rows.
+// writeMany writes a result with that many rows.
 func writeMany(w io.Writer, of string, rows int) error {
 	l, err := NewLines(w, NewHead(of, "test", "", began))
 	if err != nil {
 		return err
 	}
-	const each = 100 // tags of a repository
+	const each = 100 // tags per repository
 	for i := 0; i < rows && err == nil; i += each {
 		gun := fmt.Sprintf("registry.example.com/team/%d", i/each)
 		if of == OfVerify {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// shard is a saved result of a shard with one repository.
+// shard returns a saved result of a shard with one repository.
 func shard(t *testing.T, of, name, campaign string, rows []Row, end End) *Saved {
 	t.Helper()
 	h := NewHead(of, "dct2notation/test", "a b shard="+name, time.Unix(1e9, 0))
@@ -45,7 +45,7 @@ func TestMerge(t *testing.T) {
 	verify := func(name string, rows []Row, end End) *Saved { return shard(t, OfVerify, name, "c", rows, end) }
 	for name, c := range map[string]struct {
 		shards  []*Saved
-		verdict string // ErrMixture: begins with a *
+		verdict string // ErrMixture if it begins with *
 	}{
 		"all well":                    {[]*Saved{verify("1/2", good, whole), verify("0/2", good, whole)}, "the signature sets agree"},
 		"one empty":                   {[]*Saved{verify("0/2", good, whole), verify("1/2", nil, whole)}, "the signature sets agree"},

@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// A saved result of ready looks well in a format only where every gate holds, whatever the line says of itself, and is
-// written again as it was.
+// A saved result of ready looks well in a format only if every gate holds, whatever its own verdict
+// says. It is written again unchanged.
 func TestSavedGates(t *testing.T) {
 	t.Parallel()
 	gate := func(id string, st verify.GateState) verify.Gate {
@@ -34,13 +34,13 @@ func TestSavedGates(t *testing.T) {
 		"did not finish":      {[]verify.Gate{holds}, "agree", End{Error: "stopped"}, "unsure", "Did not finish"},
 	} {
 		r := NewReady("test/1", c.gates, noon, noon.AddDate(0, 0, 8))
-		r.Ready = true // a file's word
+		r.Ready = true // what the file claims
 		s := saved(t, OfVerify, func(l *Lines) error {
 			return errors.Join(l.Section(Section{Repository: "example.com/a"}), l.Row(Row{Repository: "example.com/a", Tags: []string{"v1"}, Class: c.class}), l.Ready(r))
 		}, c.end)
 		for _, format := range Formats() {
 			text := rendered(t, format, s)
-			if well := c.mood == "good"; own[format] || format == "csv" || format == "failures" { // these are of rows alone
+			if well := c.mood == "good"; own[format] || format == "csv" || format == "failures" { // these show only rows
 				continue
 			} else if format == "text" && strings.Contains(text, "\nready: ") != s.Ready.Ready || format == "json" && strings.Contains(text, `"ready": true`) != s.Ready.Ready ||
 				format != "text" && format != "json" && format != "markdown" && format != "junit" && looksWell(format, s, text) != well {
@@ -69,7 +69,7 @@ func TestSavedGates(t *testing.T) {
 			}
 		}
 	}
-	// A file that was cut behind its gates has none, and a run has none.
+	// A file that was cut after its gates has no gates, and neither has a run.
 	r := NewReady("test/1", []verify.Gate{holds}, noon, noon)
 	raw := recorded(t, OfVerify, func(to Sink) { must(t, to.(*Lines).Ready(r)) }, End{})
 	if s := loaded(t, cutAfter(raw, 2)); s.Ready != nil || s.End.Well {
@@ -86,7 +86,7 @@ func TestSavedGates(t *testing.T) {
 	}
 }
 
-// Names in the evidence are servers'; the gates around them cannot be forged by one.
+// Servers choose the names in the evidence, but cannot forge the gates around them.
 func TestReadyRendersNothingHostile(t *testing.T) {
 	t.Parallel()
 	gate := verify.Gate{ID: "agreed", Title: "both sides agree", State: verify.Fails, Evidence: []string{hostile, "`|\n- [x] **holds** (`agreed`)"}, Count: 3, Hint: hostile}

@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// golden compares with a file that a reviewer can read.
+// golden compares the output with a golden file.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")
@@ -39,7 +39,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// own are the formats whose golden files are kept beside their code.
+// own are the formats whose golden files are beside their code.
 var own = map[string]bool{"html": true}
 
 func TestFormats(t *testing.T) {
@@ -64,12 +64,12 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// cutAfter is what a killed process leaves.
+// cutAfter returns what a killed process leaves behind.
 func cutAfter(raw []byte, lines int) []byte {
 	return bytes.Join(bytes.SplitAfter(raw, []byte("\n"))[:lines], nil)
 }
 
-// looksWell reports whether a reader of the format would take it that all is well.
+// looksWell reports whether a reader of the format would conclude that all is well.
 func looksWell(format string, s *Saved, text string) bool {
 	has := func(part string) bool { return strings.Contains(text, part) }
 	switch format {
@@ -90,11 +90,11 @@ func looksWell(format string, s *Saved, text string) bool {
 	case "failures":
 		return !has("registry.example.com") && !has("did not finish")
 	}
-	return s.End.Well // a format of another test
+	return s.End.Well // a format that another test covers
 }
 
-// parsers read a format as its readers do, and return an error for what those would take
-// for anything else than text.
+// parsers read each format as its consumers do. They return an error if a consumer would take text
+// for anything else.
 var parsers = map[string]func(text string) error{
 	"csv": parseCSV, "junit": parseJUnit, "prometheus": parsePrometheus, "json": parseJSON, "jsonl": parseJSONLines, "failures": parseFailures,
 }
@@ -110,7 +110,7 @@ func parseJSONLines(text string) error {
 	return nil
 }
 
-// parseFailures checks that no name or reason made a line of its own.
+// parseFailures checks that no name or reason added a line.
 func parseFailures(text string) error {
 	f, err := readFailures(text)
 	if err != nil {
@@ -122,13 +122,13 @@ func parseFailures(text string) error {
 			lines++
 		}
 	}
-	if len(f.Named) != lines || lines > 11 { // as many as the samples have
+	if len(f.Named) != lines || lines > 11 { // as many as in the samples
 		return fmt.Errorf("%d lines, %d names", lines, len(f.Named))
 	}
 	return nil
 }
 
-// formulas begin one in some spreadsheet.
+// formulas are characters that begin a formula in some spreadsheet.
 const formulas = "=+-@＝＋－＠\t\r"
 
 func parseCSV(text string) error {
@@ -141,7 +141,7 @@ func parseCSV(text string) error {
 	}
 	for _, row := range rows {
 		for _, cell := range row {
-			// Where the comma is a decimal sign, the semicolon parts cells.
+			// Where the comma is the decimal separator, the semicolon separates cells.
 			for _, part := range strings.Split(cell, ";") {
 				if begin := strings.TrimLeft(part, ` "`); begin != "" && strings.ContainsRune(formulas, []rune(begin)[0]) {
 					return fmt.Errorf("%q is a formula", part)
@@ -200,7 +200,7 @@ func parsePrometheus(text string) error {
 	return nil
 }
 
-// obeyed finds what a terminal obeys, or what changes the order in which text is read.
+// obeyed returns an error for text that a terminal obeys or that changes the reading order.
 func obeyed(text string) error {
 	for i, r := range text {
 		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)) {
@@ -212,8 +212,8 @@ func obeyed(text string) error {
 
 var span = regexp.MustCompile("`[^`\n]*`")
 
-// skeleton is Markdown without its code spans: our own words, and how many cells each line has.
-// Tables are parted before spans are looked for.
+// skeleton returns Markdown without its code spans: our own words, and the number of cells of each
+// line. Tables are split before spans are looked for.
 func skeleton(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -224,7 +224,7 @@ func skeleton(text string) string {
 
 var samples = map[string]func(t testing.TB, repository, text string) []byte{"run": runSample, "verify": verifySample}
 
-// skeletons are those of the samples without anything hostile.
+// skeletons returns the skeletons of the samples without hostile text.
 func skeletons(t testing.TB) map[string]string {
 	all := map[string]string{}
 	for name, sample := range samples {
@@ -263,7 +263,7 @@ func wellFormed(t testing.TB, ours map[string]string, repository, text string) {
 	}
 }
 
-// hostiles are texts that mean something to one of the readers.
+// hostiles are texts that have a meaning to one of the consumers.
 var hostiles = []string{
 	hostile, "=HYPERLINK(\"http://evil\")", " +1", "x;=1+1", "x; \"@SUM(1)", "\t=1", "＝1", "-", "`", "``", "a`|b`", "| --- |", "\\|", "\\`",
 	"]]>", "<!--", "</testcase>", "&lt;", "\x00", "\ufffe", "\U000e0041", "\u2028", "a\nb", "a\r\nb", "\n\n# all signed", "# HELP x", "\"} 1\nx 2", "\\", "\"", "'", ",", "${x}", "{{ x }}", "{% x %}",
@@ -279,7 +279,7 @@ func TestHostileTextHarmsNoFormat(t *testing.T) {
 	}
 }
 
-// FuzzFormats runs the same over what no list has. Names that are empty show nothing.
+// FuzzFormats does the same with texts that no list has. Empty names show nothing.
 func FuzzFormats(f *testing.F) {
 	for i, text := range hostiles {
 		f.Add(text, hostiles[len(hostiles)-1-i])
@@ -293,7 +293,7 @@ func FuzzFormats(f *testing.F) {
 	})
 }
 
-// A reader that goes away is an error, whatever the format and however far it read.
+// If the reader goes away, rendering returns an error, in every format and however far it has read.
 func TestRenderTellsOfAWriteThatFails(t *testing.T) {
 	t.Parallel()
 	for name, raw := range map[string][]byte{"run": runSample(t, "a", "b"), "verify": verifySample(t, "a", "b")} {

@@ -18,14 +18,15 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// The results of these tests begin and end at one time, and are shown some days later.
+// The results of these tests begin and end at the same times, and are shown some days later.
 var (
 	began = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 	ended = began.Add(90 * time.Second)
 	shown = Options{Now: began.Add(48 * time.Hour)}
 )
 
-// A hint is on its own, however long the reason before it is, and whole: it is what to type.
+// A hint stands alone and is never shortened, however long the reason before it is: the user types
+// it.
 func TestHintsAreWholeInRows(t *testing.T) {
 	t.Parallel()
 	hint := "have the proxy send X-Forwarded-Proto: https, " + strings.Repeat("and so on ", 60) + "to the end"
@@ -44,7 +45,7 @@ func TestHintsAreWholeInRows(t *testing.T) {
 		}
 	}, End{}))
 	for _, format := range Formats() {
-		if format == "prometheus" { // it has no reasons
+		if format == "prometheus" { // it shows no reasons
 			continue
 		}
 		for what, saved := range map[string]*Saved{"run": run, "verify": verified} {
@@ -59,7 +60,7 @@ func TestHintsAreWholeInRows(t *testing.T) {
 	}
 }
 
-// What a signal ended says so in one word, and hides nothing that went wrong beside it.
+// An item that a signal interrupted says so in one word. This hides no other error beside it.
 func TestInterruptionsAreSaidInAWord(t *testing.T) {
 	t.Parallel()
 	disk := errors.New("closing ledger m.db: no space left on device")
@@ -77,7 +78,7 @@ func TestInterruptionsAreSaidInAWord(t *testing.T) {
 
 func digestOf(text string) digest.Digest { return digest.FromString(text) }
 
-// recorded keeps what is written as lines in memory.
+// recorded returns a result written as lines, in memory.
 func recorded(t testing.TB, of string, write func(Sink), end End) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -115,7 +116,7 @@ func rendered(t testing.TB, format string, s *Saved) string {
 	return b.String()
 }
 
-// must takes the errors of writers that keep things in memory.
+// must fails the test on an error from a writer in memory.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -123,7 +124,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// outcomes are those of a run: of every result and class of note, with the names given.
+// outcomes returns outcomes of a run with every result and class of note, with the given names.
 func outcomes(repository, text string) []*migrate.Outcome {
 	return []*migrate.Outcome{
 		{Repository: repository, Digest: digestOf("v1").String(), Key: "release", Tags: []string{"v1", "latest"}, Result: migrate.ResultSigned, Leaf: digestOf("renewed").Encoded()},
@@ -152,7 +153,7 @@ func expiriesOf() []dct.Expiry {
 	}
 }
 
-// runSample is a run with something of everything.
+// runSample returns a run with one of everything.
 func runSample(t testing.TB, repository, text string) []byte {
 	return recorded(t, OfRun, func(to Sink) {
 		for _, n := range news(repository, text) {
@@ -164,7 +165,7 @@ func runSample(t testing.TB, repository, text string) []byte {
 	}, End{Complete: true})
 }
 
-// verifications are repositories with every class.
+// verifications returns repositories with every class.
 func verifications(repository, text string) []verify.Repository {
 	v1, v2 := digestOf("v1"), digestOf("v2")
 	first := verify.Repository{
@@ -200,7 +201,7 @@ func verifications(repository, text string) []verify.Repository {
 	}
 }
 
-// verifySample is a verification with something of everything.
+// verifySample returns a verification with one of everything.
 func verifySample(t testing.TB, repository, text string) []byte {
 	return recorded(t, OfVerify, func(to Sink) {
 		for _, r := range verifications(repository, text) {
@@ -209,7 +210,7 @@ func verifySample(t testing.TB, repository, text string) []byte {
 	}, End{Complete: true})
 }
 
-// wellSample is a result that nothing is amiss with.
+// wellSample returns a result in which all is well.
 func wellSample(t testing.TB, of string) []byte {
 	return recorded(t, of, func(to Sink) {
 		if of == OfRun {

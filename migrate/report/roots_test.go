@@ -9,7 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// Three hundred repositories of one publisher are a few lines on a terminal, and what has another key or state stands apart.
+// On a terminal, three hundred repositories of one publisher take a few lines. One with another key
+// or state is listed separately.
 func TestRootsOnATerminal(t *testing.T) {
 	t.Parallel()
 	var roots []Root
@@ -34,7 +35,7 @@ func TestRootsOnATerminal(t *testing.T) {
 	}
 }
 
-// Digests are short on a terminal, but for one in a command.
+// On a terminal, digests are shortened except in commands.
 func TestShortDigests(t *testing.T) {
 	t.Parallel()
 	long := "sha256:" + strings.Repeat("0123456789abcdef", 4)

@@ -2,5 +2,6 @@
 
 package report
 
-// rows are those of a large result, where each takes ten times as long.
+// rows is the number of rows of a large result. Under the race detector each takes ten times as
+// long.
 const rows = 20_000

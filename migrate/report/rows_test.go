@@ -2,5 +2,5 @@
 
 package report
 
-// rows are those of a large result.
+// rows is the number of rows of a large result.
 const rows = 100_000

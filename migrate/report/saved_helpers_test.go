@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// noon is when the results of these tests ended, and now.
+// noon is when the results of these tests ended. It is also the current time.
 var noon = time.Date(2026, 10, 5, 12, 0, 0, 0, time.UTC)
 
 // saved writes a result to a file and loads it.

@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// anyOf are values of string types, as a limit.
+// anyOf returns the values of string types, as an enum.
 func anyOf(s *schematest.Source, types ...string) []any {
 	all := map[string]bool{}
 	for _, t := range types {
@@ -30,7 +30,7 @@ func anyOf(s *schematest.Source, types ...string) []any {
 	return list
 }
 
-// The JSON that other programs read has a schema, and no field that the schema lacks.
+// JSON for other programs has a schema, and no field that the schema lacks.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	s, err := schematest.Read(".", "..", filepath.Join("..", "verify"), filepath.Join("..", "undo"), filepath.Join("..", "..", "dct"), filepath.Join("..", "..", "dct", "snapshot"), filepath.Join("..", "..", "internal", "failure"))
@@ -66,7 +66,7 @@ func TestSchemas(t *testing.T) {
 	schematest.Made(t, "../../docs/reference/json.md", "kinds", kinds.String(), *update)
 }
 
-// of writes the command line of a document as one.
+// of returns the name of a document from its command line.
 func of(what string) string {
 	if verb, found := strings.CutSuffix(what, " -o json"); found {
 		return "`" + verb + " -o json`"
@@ -74,7 +74,7 @@ func of(what string) string {
 	return what
 }
 
-// What is written is what the schemas say, of every class and with hostile text.
+// Output matches the schemas, for every class and with hostile text.
 func TestOutputIsOfItsSchema(t *testing.T) {
 	t.Parallel()
 	const app = "registry.example.com/team/app"
@@ -97,7 +97,8 @@ func TestOutputIsOfItsSchema(t *testing.T) {
 			check(of, text, true)
 			later := strings.Replace(text, `"version"`, `"new":1,"version"`, 1)
 			check(of, later, false)
-			// A reader that holds it to the published schema reads what a later version writes.
+			// A reader that validates with the published schema accepts what a later version
+			// writes.
 			published, _ := Schema(of)
 			must(t, schematest.Validate(published, []byte(later)))
 			check(of, strings.Replace(text, `"complete"`, `"completed"`, 1), false)

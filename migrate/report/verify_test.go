@@ -16,11 +16,11 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// hostile is what a server may put into any name or message.
+// hostile is text that a server may put into any name or message.
 const hostile = "a\x1b]0;owned\a\x1b[2J\r\nok: all signed\u202e\u2066\u009b31m\xff"
 
-// calm checks that nothing in the text is obeyed by a terminal, and that no line was
-// added by what was rendered.
+// calm checks that the text has nothing that a terminal obeys, and that no rendered value added a
+// line.
 func calm(t *testing.T, text string) {
 	t.Helper()
 	for _, r := range text {
@@ -137,7 +137,7 @@ func TestPlanIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// A report says that all is well only where nothing failed and nothing is unknown.
+// A report says that all is well only if nothing failed and nothing is unknown.
 func TestReportsSayThatAllIsWellOnlyWhereItIs(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

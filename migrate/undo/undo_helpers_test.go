@@ -18,14 +18,14 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// scene is a world with a Notary server, a ledger, and signatures by one key in memory: as far as runs
-// need them that are undone afterwards.
+// scene is a world with a Notary server, a ledger and signatures by one key, in memory. It has only
+// what the runs need that are undone afterwards.
 type scene struct {
 	*scenetest.Scene
 	ledger     string
 	mutate     func(*migrate.Engine)
-	signatures map[digest.Digest][]string   // by image: what is listed
-	signed     map[string]map[string]string // by signature of the key: its metadata
+	signatures map[digest.Digest][]string   // what is listed, by image
+	signed     map[string]map[string]string // metadata of the key's signatures, by signature
 	operations int
 }
 
@@ -37,10 +37,10 @@ func newScene(t *testing.T) *scene {
 	}
 }
 
-// of is the digest of the image that Put makes under a tag.
+// of returns the digest of the image that Put makes under a tag.
 func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
 
-// run is one process's life: it opens the ledger, runs the engine and closes the ledger.
+// run is the life of one process: it opens the ledger, runs the engine and closes the ledger.
 func (s *scene) run(guns ...string) (migrate.Summary, []migrate.Outcome, error) {
 	s.T.Helper()
 	l := s.open()

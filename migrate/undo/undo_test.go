@@ -20,15 +20,15 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// remover is the world as undoing needs it. What Remove does it does to the lists of the world:
-// what is not listed is not stored.
+// remover is the world that undo works on. Remove changes the world's lists; what is not listed is
+// not stored.
 type remover struct {
 	*scene
 	removed []string
-	lie     string // a signature that is not what the ledger says
-	sticky  string // one that is stored whatever is done
-	deleted string // one that another tool has deleted, and left in the list
-	taken   int    // how often something was taken off a list alone
+	lie     string // a signature that differs from the ledger's record
+	sticky  string // a signature that stays stored whatever is done
+	deleted string // a signature that another tool has deleted but left in the list
+	taken   int    // how often an entry was removed from a list alone
 }
 
 func (r *remover) Stored(_ context.Context, c Claim) lookup.Answer[Claim] {
@@ -77,7 +77,7 @@ func (r *remover) Unlist(_ context.Context, c Claim) error {
 	return err
 }
 
-// undo is one process's life.
+// undo is the life of one process.
 func (r *remover) undo(set ...func(*Undo)) (Summary, []Undone, error) {
 	r.T.Helper()
 	l := r.open()
@@ -98,7 +98,7 @@ func (s *scene) open() *state.Ledger {
 	return l
 }
 
-// items gives what the ledger has, by digest, and whether anything is in its outbox.
+// items returns the ledger's items by digest, and whether anything is in its outbox.
 func (s *scene) items() (byDigest map[digest.Digest]state.Item, outbox bool) {
 	s.T.Helper()
 	l := s.open()
@@ -124,7 +124,7 @@ func (s *scene) counts(got Summary, want map[Result]int) {
 	}
 }
 
-// signedWorld has run once.
+// signedWorld returns a world after one run.
 func signedWorld(t *testing.T, tags ...string) *remover {
 	t.Helper()
 	r := &remover{scene: newScene(t)}
@@ -138,7 +138,7 @@ func TestUndoRemovesWhatTheLedgerSignedAndNoOther(t *testing.T) {
 	t.Parallel()
 	r := signedWorld(t, "v1", "v2", "v3")
 	r.signatures[of("v1")] = append(r.signatures[of("v1")], "theirs")
-	for atOnce := range 3 { // however the ledger is cut into windows
+	for atOnce := range 3 { // whatever the window size
 		summary, told, err := r.undo(func(u *Undo) { u.atOnce = atOnce })
 		if err != nil || !summary.Complete() || len(told) != 3 {
 			t.Fatalf("%d at once: got %v, %+v, %+v, want complete with 3 told", atOnce, err, summary, told)
@@ -226,7 +226,7 @@ func TestUndoRemovesEverySignatureOfAnItem(t *testing.T) {
 	}
 }
 
-// Where a registry was restored from a backup, a run finds what an earlier one had made.
+// After a registry was restored from a backup, a run finds signatures that an earlier run made.
 func TestUndoKnowsItsOwnAgain(t *testing.T) {
 	t.Parallel()
 	r := signedWorld(t, "v1")
@@ -244,7 +244,7 @@ func TestUndoKnowsItsOwnAgain(t *testing.T) {
 	r.counts(summary, map[Result]int{Removed: 1})
 }
 
-// What is in the outbox may have reached the registry or not.
+// What is in the outbox may or may not have reached the registry.
 func TestUndoEmptiesTheOutbox(t *testing.T) {
 	t.Parallel()
 	for _, arrived := range []bool{true, false} {
@@ -274,7 +274,7 @@ func TestUndoEmptiesTheOutbox(t *testing.T) {
 	}
 }
 
-// A ledger that lies about one signature of an item lies about the item.
+// If the ledger is wrong about one signature of an item, nothing of that item is touched.
 func TestUndoTouchesNothingOfAnItemThatTheRegistryContradicts(t *testing.T) {
 	t.Parallel()
 	r := signedWorld(t, "v1", "v2")
@@ -282,7 +282,7 @@ func TestUndoTouchesNothingOfAnItemThatTheRegistryContradicts(t *testing.T) {
 	items, err := l.Items(state.Key{}, 0)
 	r.Must(err)
 	for _, it := range items {
-		if it.Digest == of("v1").String() { // as who forges one more signature into the history
+		if it.Digest == of("v1").String() { // as somebody would who forges one more signature into the history
 			_, err := l.Reopen(it.Key)
 			r.Must(err)
 			r.Must(l.Sign(it.Key, state.Envelope{MediaType: "x", Blob: []byte("x"), ManifestDigest: of("v2").String()}))
@@ -340,7 +340,8 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 				r := signedWorld(t, "v1", "v2")
 				r.Must(kill(r))
 				r.Heal()
-				// What was about to go does not count as done: a run looks, and signs again what is gone.
+				// An item whose removal had begun does not count as done: a run asks the registry
+				// and signs again what is gone.
 				items, _ := r.items()
 				if it := items[of("v1")]; it.Stage == state.Confirmed && len(r.signatures[of("v1")]) == 0 {
 					t.Errorf("v1 after the kill: got %s with its signature gone, want another stage", it.Stage)
@@ -362,7 +363,7 @@ func TestUndoGoesOnWhereItWasKilled(t *testing.T) {
 	}
 }
 
-// That a deletion was answered is not yet that the signature is gone.
+// A successful answer to a deletion does not prove that the signature is gone.
 func TestUndoLooksAfterwards(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]struct {
@@ -406,7 +407,7 @@ func TestUndoLooksAfterwards(t *testing.T) {
 	}
 }
 
-// A signature that another tool has deleted is gone once no list names it either.
+// A signature that another tool has deleted is gone only when no list names it any more.
 func TestUndoTakesWhatWasDeletedOffTheList(t *testing.T) {
 	t.Parallel()
 	broken := failure.New(failure.Permanent, errors.New("no answer that makes sense"))
@@ -530,7 +531,7 @@ func TestUndoFinishesWhatIsInFlightAndBeginsNothingNew(t *testing.T) {
 	r.counts(summary, map[Result]int{Removed: 2})
 }
 
-// firstIsLast has the answer of one image wait for those of all others.
+// firstIsLast delays the answer for one image until all others have been answered.
 type firstIsLast struct {
 	*remover
 	first  string
@@ -548,7 +549,7 @@ func (f *firstIsLast) Stored(ctx context.Context, c Claim) lookup.Answer[Claim] 
 	return f.remover.Stored(ctx, c)
 }
 
-// Two lists of the same ledger can be compared, however the registry's answers came.
+// Two outputs for one ledger can be compared, in whatever order the registry answers.
 func TestUndoTellsInTheOrderOfTheLedger(t *testing.T) {
 	t.Parallel()
 	r := signedWorld(t, "v1", "v2", "v3", "v4")

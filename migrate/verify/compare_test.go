@@ -17,7 +17,7 @@ import (
 
 func saying(v Verdict) func() (Verdict, error) { return func() (Verdict, error) { return v, nil } }
 
-// rowOf is the row of a tag, or of the image that no tag leads to.
+// rowOf returns the row of a tag, or of the image that no tag points to.
 func rowOf(t *testing.T, r Repository, tag string) Row {
 	t.Helper()
 	i := slices.IndexFunc(r.Tags, func(row Row) bool { return row.Tag == tag })
@@ -27,8 +27,8 @@ func rowOf(t *testing.T, r Repository, tag string) Row {
 	return r.Tags[i]
 }
 
-// Promise 6: everything that is wrong with a tag is a class of its row, worst first, and no
-// doubt is lost beside what is known.
+// Promise 6: everything that is wrong with a tag is a class of its row, worst first. What is known
+// never hides what is unknown.
 func TestEachClassOfATagIsSaid(t *testing.T) {
 	t.Parallel()
 	const good, there = "good", "there"
@@ -88,7 +88,7 @@ func TestEachClassOfATagIsSaid(t *testing.T) {
 	}
 }
 
-// A tag that DCT does not trust: whatever may be trusted by Notation is said, and what the
+// For a tag that DCT does not trust, everything that Notation may trust is reported. What the
 // registry itself lists is never taken for gone.
 func TestNoTagThatDCTDoesNotTrustIsPassedOver(t *testing.T) {
 	t.Parallel()
@@ -127,8 +127,8 @@ func TestNoTagThatDCTDoesNotTrustIsPassedOver(t *testing.T) {
 	}
 }
 
-// Tags of targets that are invalid are looked up, unless their name can be no tag: docker runs
-// one whose length is zero, and Notation may trust any.
+// Tags of invalid targets are looked up, unless their name is not a valid tag: docker runs a target
+// of length zero, and Notation may trust any.
 func TestInvalidTargetsAreLookedUp(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -140,7 +140,7 @@ func TestInvalidTargetsAreLookedUp(t *testing.T) {
 	}
 	s.Must(r.Sign("fine", s.Put("fine").Encoded(), 100)) // in targets/releases
 	s.Must(r.Sign("sha512", s.Put("sha512").Encoded(), 100, "targets"))
-	s.Must(r.Sign("a/b", s.Put("a/b").Encoded(), 100, "targets/alice")) // of a signer alone, and no tag
+	s.Must(r.Sign("a/b", s.Put("a/b").Encoded(), 100, "targets/alice")) // of a signer alone, and not a valid tag
 	s.Must(r.Publish())
 	s.Must(r.Tamper("targets", func(signed map[string]any) {
 		target := signed["targets"].(map[string]any)["sha512"].(map[string]any)
@@ -167,8 +167,8 @@ func TestInvalidTargetsAreLookedUp(t *testing.T) {
 	}
 }
 
-// Whoever leniency trusts, and not what a strict policy does: the tag of a platform agrees only
-// with a signature that nothing is held against.
+// A lenient policy trusts more than a strict one. The tag of a platform agrees only with a
+// signature against which nothing is reported.
 func TestTagOfAPlatformUnderALenientPolicy(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -192,8 +192,8 @@ func TestTagOfAPlatformUnderALenientPolicy(t *testing.T) {
 	}
 }
 
-// Every item that may ever have had a signature is compared, whatever its stage and whether or
-// not a tag leads to it; and a look-up that fails is a row.
+// Every item that may ever have had a signature is compared, whatever its stage and whether or not
+// a tag points to it. A failed lookup is a row.
 func TestEveryRecordedItemIsCompared(t *testing.T) {
 	t.Parallel()
 	trusted := Verdict{Signatures: 1, Trusted: true, Listed: []string{"ours"}}
@@ -270,7 +270,7 @@ func TestEveryRecordedItemIsCompared(t *testing.T) {
 	}
 }
 
-// A verification of chosen tags says how many it left out, as a sample does.
+// A verification of selected tags reports how many it left out, as a sample does.
 func TestChosenTagsAreNotAll(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// crowdJudge lets judges wait until as many are there as wanted, and tells how many there
-// were at most.
+// crowdJudge blocks judges until as many as wanted are there, and counts the most that were there
+// at once.
 type crowdJudge struct {
 	mu        sync.Mutex
 	now, most int
@@ -35,22 +35,22 @@ func (c *crowdJudge) Judge(context.Context, migrate.Image) (Verdict, error) {
 	case <-c.full:
 	case <-time.After(5 * time.Second):
 	}
-	time.Sleep(20 * time.Millisecond) // for more to come than there may be
+	time.Sleep(20 * time.Millisecond) // for more than allowed to arrive
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now--
 	return Verdict{}, nil
 }
 
-// onlyNamed is a registry that has no tags but those that DCT names: the scene's has all
-// tags in each repository.
+// onlyNamed is a registry that has only the tags that DCT names: the scene's has all tags in each
+// repository.
 type onlyNamed struct{ migrate.ReadRegistry }
 
 func (onlyNamed) Tags(context.Context, string, func(string) error) error { return nil }
 
-// Repositories of one tag keep all workers busy, and no more than there are, with one
-// reader; what is told comes in the order of the names, and one that cannot be read keeps
-// its place among them.
+// With one reader, repositories of one tag keep all workers busy, and no more than there are.
+// Results come in the order of the names, and a repository that cannot be read keeps its place
+// among them.
 func TestSmallRepositoriesAreComparedSideBySide(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -76,8 +76,7 @@ func TestSmallRepositoriesAreComparedSideBySide(t *testing.T) {
 	}
 }
 
-// However many tags are waited for, no more repositories than the one that takes its turn
-// are held in memory besides.
+// However many tags wait, no repository besides the one whose turn it is stays in memory.
 func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -87,7 +86,7 @@ func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
 	}
 	v := &Verification{Trust: s.Trust(), Registry: onlyNamed{s}, Judge: described{noJudge{}}, Workers: 4}
 	c := v.begin()
-	s.Must(c.tags.Acquire(context.Background(), aheadTags)) // as by a large one
+	s.Must(c.tags.Acquire(context.Background(), aheadTags)) // as by a large repository
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan compared, len(names))
 	for _, gun := range s.GUNs(names...) {
@@ -113,12 +112,12 @@ func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
 	}
 }
 
-// gauge counts how many repositories are read at the same time; one host is down.
+// gauge counts how many repositories are read at the same time. One host is down.
 type gauge struct {
 	migrate.Trust
 	mu        sync.Mutex
 	now, most int
-	asked     int // of the host that is down
+	asked     int // requests to the host that is down
 	wanted    int
 	full      chan struct{} // closed when as many as wanted are there
 }
@@ -152,8 +151,8 @@ func (g *gauge) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Re
 	return g.Trust.Read(ctx, gun, known)
 }
 
-// As many repositories are read at the same time as asked for, one by default, and a Notary server
-// that is down is given up.
+// As many repositories are read at the same time as requested, by default one. A Notary server that
+// is down is given up.
 func TestRepositoriesAreReadSideBySide(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -187,7 +186,7 @@ func TestRepositoriesAreReadSideBySide(t *testing.T) {
 	}
 }
 
-// Reasons that are joined keep their hints behind them, each once.
+// Joined reasons keep their hints at the end, each once.
 func TestReasonsAreJoinedBeforeTheirHints(t *testing.T) {
 	t.Parallel()
 	for want, reasons := range map[string][]string{

@@ -14,7 +14,7 @@ import (
 
 func noneSeen(digest.Digest) []Signature { return nil }
 
-// Whatever a tag is in, inspect gives it the row that verify gives it.
+// inspect gives a tag the row that verify gives it, whatever its state.
 func TestInspectSaysWhatVerifySays(t *testing.T) {
 	t.Parallel()
 	s := newMulti(t)
@@ -55,7 +55,7 @@ func TestInspectSaysWhatVerifySays(t *testing.T) {
 	}
 }
 
-// A digest is in the class that a tag would be in that has it, and trust data that cannot be read leaves all
+// A digest is in the class of a tag that points to it. If trust data cannot be read, everything is
 // unknown, or refused.
 func TestInspectOfDigests(t *testing.T) {
 	t.Parallel()

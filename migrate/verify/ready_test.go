@@ -19,12 +19,12 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// leaving is a scene in which all gates hold that are found out.
+// leaving is a scene in which all gates hold that the program checks.
 type leaving struct {
 	*scene
 	repo *notarytest.Repository
 	r    *Readiness
-	ends time.Time // the date of the signatures
+	ends time.Time // when the signatures expire
 }
 
 // waive adds a decision that holds until the planned date.
@@ -35,7 +35,7 @@ func (l *leaving) waive(w Waiver) {
 	l.Must(l.r.Decisions.Check(l.r.Now))
 }
 
-// kept is trust data as it was when a snapshot was taken.
+// kept is the trust data as it was when a snapshot was taken.
 type kept map[string]*dct.Repository
 
 func (k kept) Read(_ context.Context, gun dct.GUN, _ dct.Known) (*dct.Repository, error) {
@@ -85,8 +85,8 @@ func (l *leaving) assess(names ...string) map[string]Gate {
 	return byID
 }
 
-// Each case breaks one gate, and only that one; Notary v1 may go when all hold, those that
-// people tick among them.
+// Each case breaks exactly one gate. Notary v1 may be switched off only when all hold, including
+// those that people tick.
 func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -193,11 +193,11 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 			if id == c.gate {
 				want = c.want
 			}
-			// Without a snapshot nobody can tell what was signed since.
+			// Without a snapshot nobody knows what was signed since.
 			if name == "no snapshot" && id == gateQuiet {
 				want = Fails
 			}
-			// What holds for no tag at all says nothing.
+			// A gate that was checked for no tag at all says nothing.
 			if name == "nothing was compared" && (id == gateAgreed || id == gateDates) {
 				want = NotTold
 			}
@@ -211,7 +211,8 @@ func TestNotaryMayGoOnlyWhenEveryGateHolds(t *testing.T) {
 	}
 }
 
-// platform has DCT name an index of one image, which a run has signed and of which Notation says that.
+// platform has DCT name an index of one image. A run has signed that image, and says is Notation's
+// verdict on it.
 func (l *leaving) platform(says func() (Verdict, error)) {
 	image := l.Image("amd64", "amd64")
 	index := l.Index(image)
@@ -226,7 +227,7 @@ func (l *leaving) platform(says func() (Verdict, error)) {
 	l.r.Verification.Record = recordOf(l.T, it)
 }
 
-// move points a tag at another image, which nobody has signed.
+// move points a tag to another image, which nobody has signed.
 func (l *leaving) move(tag string) {
 	d := digest.FromString("elsewhere")
 	l.Tagged[tag], l.Images[d] = d, ocispec.Descriptor{Digest: d, Size: 1}
@@ -238,7 +239,7 @@ func (l *leaving) feed(more ...dct.Changed) {
 	}
 }
 
-// migrate.Trust data that nobody can read is no repository without trust data.
+// A repository whose trust data cannot be read is not a repository without trust data.
 func TestUnreadableTrustDataIsNotReady(t *testing.T) {
 	t.Parallel()
 	l := newLeaving(t)
@@ -249,7 +250,8 @@ func TestUnreadableTrustDataIsNotReady(t *testing.T) {
 	}
 }
 
-// A repository that was not read has no dates either, and the waiver of both holds up to as many as was decided.
+// A repository that was not read has no dates either. The waiver of both covers at most the number
+// that was decided.
 func TestWaiverOfTooManyUnread(t *testing.T) {
 	t.Parallel()
 	for covers, want := range map[int]GateState{1: Fails, 2: Holds} {
@@ -267,7 +269,7 @@ func TestWaiverOfTooManyUnread(t *testing.T) {
 	}
 }
 
-// A waiver holds for its tag, its class and its time; what nothing needs is said.
+// A waiver covers its tag and its class until its date. A waiver that nothing needs is reported.
 func TestWaiversHoldForWhatTheySay(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -295,7 +297,7 @@ func TestWaiversHoldForWhatTheySay(t *testing.T) {
 	}
 }
 
-// A glob covers the rows of its class that it matches, and no more of them than was decided.
+// A glob covers the rows of its class that it matches, up to the number that was decided.
 func TestWaiversWithGlobs(t *testing.T) {
 	t.Parallel()
 	tags := func(repository, tag string, covers int) Waiver {
@@ -329,7 +331,8 @@ func TestWaiversWithGlobs(t *testing.T) {
 			t.Errorf("%s: got %+v, want %s and evidence %q", name, g, c.want, c.says)
 		}
 	}
-	// No glob is for a class that needs a look at each row, even if nobody has checked the decisions.
+	// No glob covers a class whose rows must be looked at one by one, even if the decisions were
+	// not checked.
 	for _, class := range worstFirst {
 		d := Decisions{Waivers: []Waiver{{Repository: "**", Tag: "**", Class: class, Covers: 9, Reason: "r", By: "Jane", Until: time.Now()}}}
 		if err := d.Check(time.Now()); (err == nil) != slices.Contains(globClasses, class) {
@@ -344,8 +347,8 @@ func TestWaiversWithGlobs(t *testing.T) {
 	}
 }
 
-// Repositories that nobody compares are waived together up to as many as was decided, each counted once
-// in however many gates it is.
+// Repositories that nobody compares can be waived together, up to the number that was decided. Each
+// counts once, in however many gates it is.
 func TestWaiverOfRepositoriesNotCompared(t *testing.T) {
 	t.Parallel()
 	for covers, want := range map[int]GateState{1: Fails, 2: Holds, 3: Holds} {
@@ -366,7 +369,7 @@ func TestWaiverOfRepositoriesNotCompared(t *testing.T) {
 	}
 }
 
-// Ready needs a tick for each check of people, with a name and a date.
+// Ready needs a tick with a name and a date for each check by people.
 func TestReadyNeedsEveryTick(t *testing.T) {
 	t.Parallel()
 	l := newLeaving(t)
@@ -396,7 +399,8 @@ func TestReadyNeedsEveryTick(t *testing.T) {
 	}
 }
 
-// A tick from before the snapshot says nothing of it, and what was true last season may be so no more.
+// A tick that is older than the snapshot says nothing about it. What was true last season may no
+// longer be.
 func TestTicksAge(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 30, 12, 0, 0, 0, time.Local)
@@ -466,7 +470,7 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 	}
 }
 
-// troubled is trust data of which one repository cannot be read now.
+// troubled is trust data of which one repository cannot be read at present.
 type troubled struct {
 	migrate.Trust
 	gun string
@@ -479,7 +483,7 @@ func (r troubled) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.
 	return r.Trust.Read(ctx, gun, known)
 }
 
-// A repository that cannot be read now keeps the gate open, whatever is waived.
+// A repository that cannot be read at present keeps the gate open, whatever is waived.
 func TestUnreadableRepositoryIsNotReady(t *testing.T) {
 	t.Parallel()
 	const other = "registry.example.com/team/other"
@@ -527,7 +531,7 @@ func TestGatesThatHoldSayWhy(t *testing.T) {
 	}
 }
 
-// A repository that was found and that the snapshot lacks needs no trust data only if the server
+// A repository that was found but is not in the snapshot needs no trust data only if the server
 // itself says that it has none.
 func TestNothingToKeepByTheServersWord(t *testing.T) {
 	t.Parallel()
@@ -550,8 +554,9 @@ func TestNothingToKeepByTheServersWord(t *testing.T) {
 	}
 }
 
-// A repository that was deleted from Notary keeps no gate open for ever, if the changefeed and the server's
-// root both say so and all of it was compared as withdrawn; else the gates say what to do.
+// A repository that was deleted from Notary does not keep a gate open for ever if the changefeed
+// and the server's root both say so and all of it was compared as withdrawn. Otherwise the gates
+// say what to do.
 func TestDeletedRepository(t *testing.T) {
 	t.Parallel()
 	const other = "registry.example.com/team/other"
@@ -616,7 +621,7 @@ func listedAs(name string, says dct.Listing) func(dct.GUN) dct.Listing {
 	}
 }
 
-// tagsOf has the tags of one repository; the others have none, or they cannot be listed.
+// tagsOf lists the tags of one repository. The others have none, or their tags cannot be listed.
 type tagsOf struct {
 	migrate.ReadRegistry
 	name string
@@ -630,7 +635,8 @@ func (r tagsOf) Tags(ctx context.Context, repository string, each func(string) e
 	return r.err
 }
 
-// Each class of a row needs a waiver of its own, and beside what is unknown none is enough.
+// Each class of a row needs a waiver of its own. If anything of the row is unknown, no waiver is
+// enough.
 func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -664,8 +670,8 @@ func TestEachClassNeedsItsOwnWaiver(t *testing.T) {
 	}
 }
 
-// An image that no tag leads to is waived by its digest, and not by what is decided of the
-// repository as a whole.
+// An image that no tag points to is waived by its digest, not by a decision about the whole
+// repository.
 func TestWaiverOfAnImageWithoutATag(t *testing.T) {
 	t.Parallel()
 	withdrawn := of("withdrawn")
@@ -681,8 +687,8 @@ func TestWaiverOfAnImageWithoutATag(t *testing.T) {
 	}
 }
 
-// Where the server keeps its list to itself by design, people may bring one: recent, with its
-// SHA-256, and of nothing that was not compared. Nowhere else.
+// If the server does not publish its list by design, people may provide a file: recent, with its
+// SHA-256, and with nothing that was not compared. In no other case.
 func TestListedByAFile(t *testing.T) {
 	t.Parallel()
 	const week = 7 * 24 * time.Hour

@@ -23,13 +23,13 @@ var (
 	two = "sha256:" + strings.Repeat("2", 64)
 )
 
-// podList is what an API server says of one Pod.
+// podList returns an API server's list with one Pod.
 func podList(spec, status string) string {
 	return `{"apiVersion":"v1","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"apps","name":"web","annotations":{"items":"x"}},"spec":` + spec + `,"status":` + status + `}],"kind":"List","metadata":{"resourceVersion":""}}`
 }
 
-// What runs is read from what kubectl writes and from plain lines, of every kind of container and of every
-// form of what a runtime says of its image.
+// The list of running images is read from kubectl's output and from plain lines, for every kind of
+// container and every form in which a runtime names its image.
 func TestListsOfWhatRuns(t *testing.T) {
 	t.Parallel()
 	app := func(status string) string {
@@ -100,7 +100,7 @@ func TestListsOfWhatRuns(t *testing.T) {
 	}
 }
 
-// A list that is not what it should be, or is not there to its end, is no list of less.
+// A malformed or truncated list is refused, not taken for a shorter one.
 func TestListsThatAreNone(t *testing.T) {
 	t.Parallel()
 	whole := podList(`{"containers":[{"name":"c","image":"alpine:3"}]}`, `{}`)
@@ -133,7 +133,7 @@ func TestListsThatAreNone(t *testing.T) {
 	}
 }
 
-// repeated is one text n times.
+// repeated reads one text n times.
 type repeated struct {
 	text string
 	n    int
@@ -152,7 +152,7 @@ func (r *repeated) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// manyLines are lines that are all different.
+// manyLines reads lines that are all different.
 type manyLines struct {
 	n    int
 	left string
@@ -168,7 +168,7 @@ func (m *manyLines) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// A list without end ends at what is kept of it.
+// An endless list is refused at the limit of what is kept.
 func TestTooManyImagesAreRefused(t *testing.T) {
 	t.Parallel()
 	lines := &manyLines{}
@@ -180,7 +180,7 @@ func TestTooManyImagesAreRefused(t *testing.T) {
 	}
 }
 
-// However many entries a list has, what is kept is one for each image.
+// However many entries a list has, only one is kept for each image.
 func TestManyEntriesAreOneImage(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{"lines": "registry.example.com/app:v1\n", "Pods": podList(`{"containers":[{"name":"c","image":"registry.example.com/app:v1"}]}`, `{}`)} {
@@ -192,7 +192,7 @@ func TestManyEntriesAreOneImage(t *testing.T) {
 	}
 }
 
-// countingJudge trusts what it is told, and counts how often it is asked.
+// countingJudge returns the verdicts that it is given, and counts how often it is asked.
 type countingJudge struct {
 	trusts map[digest.Digest]Verdict
 	asked  map[digest.Digest]int
@@ -209,7 +209,7 @@ func (j *countingJudge) Judge(_ context.Context, image migrate.Image) (Verdict, 
 	return Verdict{}, nil
 }
 
-// Each side is asked about the digest that runs, and what cannot be found out is unknown.
+// Each side is asked about the digest that is running. What cannot be found out is unknown.
 func TestWhoTrustsWhatRuns(t *testing.T) {
 	t.Parallel()
 	s := newMulti(t)
@@ -293,7 +293,7 @@ func TestWhoTrustsWhatRuns(t *testing.T) {
 	}
 }
 
-// One image under many names is judged once, and trust data read once for each repository.
+// One image under many names is judged once, and trust data is read once for each repository.
 func TestWhatRunsIsAskedForOnce(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -312,8 +312,8 @@ func TestWhatRunsIsAskedForOnce(t *testing.T) {
 	}
 }
 
-// A list of what runs is evidence for the check that people tick: it opens no gate by itself, and no tick outweighs
-// what Notation will refuse, what is unknown, or a list that is old.
+// A list of running images is evidence for the check that people tick. It passes no gate by itself,
+// and no tick outweighs what Notation will refuse, what is unknown, or an old list.
 func TestWhatRunsIsEvidenceForATick(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -369,8 +369,8 @@ func TestWhatRunsIsEvidenceForATick(t *testing.T) {
 	}
 }
 
-// No list of what runs makes the reader panic or keep an image that it does not name, and what it names is a
-// reference or says why not.
+// No list of running images makes the reader panic or keep an image that it does not name. What it
+// names is a reference or says why not.
 func FuzzReadRunning(f *testing.F) {
 	f.Add(podList(`{"containers":[{"name":"c","image":"alpine:3"}]}`, `{"containerStatuses":[{"name":"c","imageID":"docker://`+one+`"}]}`))
 	f.Add("alpine\nregistry.example.com/app@" + one + "\n")

@@ -16,7 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// scene is a world with a Notary server, as a verification reads it.
+// scene is a world with a Notary server, for verification.
 type scene struct {
 	*scenetest.Scene
 	ledger string
@@ -43,10 +43,10 @@ func newMulti(t *testing.T) *multi {
 	return &multi{s, s.PublishPlatforms()}
 }
 
-// of is the digest of the image that Put makes under a tag.
+// of returns the digest of the image that Put makes under a tag.
 func of(tag string) digest.Digest { return digest.FromString("image " + tag) }
 
-// described is a judge that waits for the description of an image, and lists nothing meanwhile.
+// described is a judge that waits for the description of an image, and lists nothing until then.
 type described struct {
 	judge interface {
 		Judge(ctx context.Context, image migrate.Image) (Verdict, error)
@@ -65,7 +65,7 @@ type noJudge struct{}
 
 func (noJudge) Judge(context.Context, migrate.Image) (Verdict, error) { return Verdict{}, nil }
 
-// run is a run that signs nothing: the ledger takes note of what it has read.
+// run makes a run that signs nothing. The ledger records what it has read.
 func (s *scene) run(guns ...string) {
 	s.T.Helper()
 	l, err := state.Open(s.ledger, state.Options{})

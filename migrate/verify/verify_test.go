@@ -19,7 +19,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// verdicts judges by what a test says of each image; it says unsigned of the others.
+// verdicts returns the verdict that a test sets for an image, and unsigned for all others.
 type verdicts map[digest.Digest]func() (Verdict, error)
 
 func (v verdicts) Judge(_ context.Context, image migrate.Image) (Verdict, error) {
@@ -29,7 +29,7 @@ func (v verdicts) Judge(_ context.Context, image migrate.Image) (Verdict, error)
 	return Verdict{}, nil
 }
 
-// verify compares the repositories as a person would ask for it.
+// verify compares the repositories.
 func (s *scene) verify(judge verdicts, names ...string) (map[string]Repository, error) {
 	s.T.Helper()
 	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 4}
@@ -41,8 +41,7 @@ func (s *scene) verify(judge verdicts, names ...string) (map[string]Repository, 
 	return got, err
 }
 
-// Promise 6: what both sides say is compared. Each case is one tag whose two sides differ
-// in one way.
+// Promise 6: both sides are compared. Each case is one tag whose two sides differ in one way.
 func TestVerifyComparesBothSides(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -104,7 +103,7 @@ func TestVerifyComparesBothSides(t *testing.T) {
 	}
 }
 
-// A tag that DCT does not trust is in order as long as Notation does not either.
+// A tag that DCT does not trust is in order as long as Notation does not trust it either.
 func TestVerifyOfTagsThatDCTDoesNotTrust(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -125,7 +124,7 @@ func TestVerifyOfTagsThatDCTDoesNotTrust(t *testing.T) {
 	}
 }
 
-// migrate.Trust data that cannot be read is never in agreement.
+// Trust data that cannot be read never agrees.
 func TestVerifyOfUnreadableTrustData(t *testing.T) {
 	t.Parallel()
 	const expired, tampered, unsigned = "registry.example.com/expired", "registry.example.com/tampered", "registry.example.com/unsigned"
@@ -146,8 +145,8 @@ func TestVerifyOfUnreadableTrustData(t *testing.T) {
 	}
 }
 
-// A tag that was revoked in DCT and is still trusted by Notation is found, also where DCT
-// names no tag at all any more; other tags are none of the migration's.
+// A tag that was revoked in DCT and is still trusted by Notation is found, even if DCT names no
+// tags any more. Other tags do not concern the migration.
 func TestVerifyFindsWhatDCTRevoked(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -161,7 +160,7 @@ func TestVerifyFindsWhatDCTRevoked(t *testing.T) {
 	if rows := got[scenetest.App].Tags; len(rows) != 1 || rows[0].Tag != "revoked" || rows[0].Class != NotationOnly || got[scenetest.App].Totals[NotationOnly] != 1 {
 		t.Errorf("got %+v, want one row, revoked, %s", got[scenetest.App], NotationOnly)
 	}
-	// A registry that does not list its tags leaves that unknown.
+	// If a registry does not list its tags, the result is unknown.
 	s.Faults["tags"] = func(digest.Digest) (bool, error) { return false, failure.New(failure.Denied, errors.New("403")) }
 	got, err = s.verify(trusted, scenetest.App)
 	s.Must(err)
@@ -170,8 +169,8 @@ func TestVerifyFindsWhatDCTRevoked(t *testing.T) {
 	}
 }
 
-// A tag named as a list of signatures is left out if it holds one, and only then: an image under
-// such a name runs as any other, and one that cannot be looked at is unknown.
+// A tag whose name is that of a signature list is left out only if it holds one. An image under
+// such a name can be run like any other. If the tag cannot be looked up, it is unknown.
 func TestImageUnderTheNameOfAListIsCompared(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -197,26 +196,26 @@ func TestImageUnderTheNameOfAListIsCompared(t *testing.T) {
 	}
 }
 
-// remembering verifies the repository, held to what the scene's ledger remembers.
+// remembering verifies the repository against what the scene's ledger remembers.
 func (s *scene) remembering(judge verdicts) (got Repository) {
 	s.T.Helper()
 	l, err := state.Open(s.ledger, state.Options{ReadOnly: true})
 	s.Must(err)
 	defer func() { s.Must(l.Close()) }()
 	v := &Verification{Trust: s.Trust(), Registry: s, Judge: described{judge}, Workers: 4, Before: l.Repository}
-	// The ledger has it by the name in DCT, wherever the images are.
+	// The ledger records it under its name in DCT, wherever the images are.
 	v.Scope.Place = func(dct.GUN) string { return "registry.example.com/mirror/app" }
 	err = v.Verify(context.Background(), s.GUNs(scenetest.App), func(r Repository) error {
 		got = r
 		return nil
 	})
-	if (got.Class != "") != errors.Is(err, dct.ErrNothingRead) { // there is only this one
+	if (got.Class != "") != errors.Is(err, dct.ErrNothingRead) { // it is the only repository
 		s.T.Errorf("got %s, and the error %v, want %v only with a class", got.Class, err, dct.ErrNothingRead)
 	}
 	return got
 }
 
-// served is what the Notary server has of the repository now.
+// served returns the files that the Notary server has for the repository now.
 func (s *scene) served() map[string]notarytest.Version {
 	files := map[string]notarytest.Version{}
 	for _, role := range s.Notary.Roles(scenetest.App) {
@@ -226,7 +225,7 @@ func (s *scene) served() map[string]notarytest.Version {
 	return files
 }
 
-// trusted is a judge to whom everything is signed.
+// trusted returns a judge that trusts these tags' images.
 func trusted(tags ...string) verdicts {
 	judge := verdicts{}
 	for _, tag := range tags {
@@ -235,8 +234,8 @@ func trusted(tags ...string) verdicts {
 	return judge
 }
 
-// A Notary server that was rolled back vouches again for what was revoked, with signatures
-// that are valid. What runs have seen is what tells.
+// A Notary server that was rolled back vouches again for what was revoked, with valid signatures.
+// Only the versions that runs have seen reveal it.
 func TestRolledBackTrustDataNeverAgrees(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -261,7 +260,7 @@ func TestRolledBackTrustDataNeverAgrees(t *testing.T) {
 	}
 }
 
-// migrate.Trust data that went on since the run is compared as ever.
+// Trust data newer than the run's is compared as usual.
 func TestNewerTrustDataThanTheRunsIsCompared(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -274,7 +273,7 @@ func TestNewerTrustDataThanTheRunsIsCompared(t *testing.T) {
 	}
 }
 
-// Where no pin is configured, the root that a run has trusted is the one, as it is in a run.
+// If no pin is configured, only the root that a run has trusted is accepted, as in a run.
 func TestAnotherRootThanTheRunsIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -299,7 +298,7 @@ func TestAnotherRootThanTheRunsIsRefused(t *testing.T) {
 	}
 }
 
-// A ledger that cannot be read does not count as one that remembers nothing.
+// A ledger that cannot be read is not treated as an empty one.
 func TestWhatRunsHaveSeenMustBeReadable(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -336,7 +335,7 @@ func names(r Repository) []string {
 	return tags
 }
 
-// A sample says how much it left out, and can be drawn again.
+// A sample reports how much it left out, and can be drawn again.
 func TestSampleIsDrawnBySeed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -361,8 +360,8 @@ func TestSampleIsDrawnBySeed(t *testing.T) {
 	}
 }
 
-// A tag of one platform agrees only where that is wanted, its signature names an index that
-// DCT vouches for, and the bytes of that index list the image.
+// A tag of one platform agrees only if this is requested, its signature names an index that DCT
+// vouches for, and the bytes of that index list the image.
 func TestTagOfAPlatform(t *testing.T) {
 	t.Parallel()
 	m := newMulti(t)
@@ -396,8 +395,8 @@ func TestTagOfAPlatform(t *testing.T) {
 	}
 }
 
-// What the ledger has makes no class better, and finds what is gone, what others signed and
-// what DCT has withdrawn.
+// The ledger makes no class better. With it, verify finds what is gone, what others signed and what
+// DCT has withdrawn.
 func TestLedgerIsComparedOnTop(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -426,7 +425,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	items := []state.Item{
 		item("kept", state.Confirmed), item("gone", state.Pushed), item("crowded", state.Confirmed), item("withdrawn", state.Confirmed),
 		item("tagged", state.Confirmed), item("removed", state.Confirmed), item("planned", state.Planned),
-		item("moved", state.Confirmed), // its signature is gone, and that of the image the tag has now is there
+		item("moved", state.Confirmed), // its signature is gone; that of the image which the tag has now is there
 	}
 	got := s.comparing(judge, func(v *Verification) {
 		v.Record = recordOf(t, items...)
@@ -453,7 +452,7 @@ func TestLedgerIsComparedOnTop(t *testing.T) {
 	}
 }
 
-// recordOf is what a ledger with these items has, in pages of two.
+// recordOf returns the record of a ledger with these items, read in pages of two.
 func recordOf(t *testing.T, items ...state.Item) *Record {
 	t.Helper()
 	place := func(k state.Key) string { return k.Repository + "\x00" + k.Digest + "\x00" + k.KeyName }
@@ -471,7 +470,7 @@ func recordOf(t *testing.T, items ...state.Item) *Record {
 	return r
 }
 
-// signedItem is an item of a GUN that was signed in a place, under a tag.
+// signedItem returns an item of a GUN that was signed at a location, under a tag.
 func signedItem(gun, place string, d digest.Digest, tag string) state.Item {
 	return state.Item{
 		Key: state.Key{Repository: place, Digest: d.String(), KeyName: "release"}, GUN: gun,
@@ -479,8 +478,8 @@ func signedItem(gun, place string, d digest.Digest, tag string) state.Item {
 	}
 }
 
-// What runs have signed is compared wherever it was, also where DCT has nothing of the repository any more:
-// its images may keep signatures.
+// What runs have signed is compared wherever it was, even if DCT has nothing of the repository any
+// more: its images may keep their signatures.
 func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 	t.Parallel()
 	const deleted, before = "registry.example.com/team/deleted", "old.example.com/team/app"
@@ -490,7 +489,7 @@ func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 	for name, c := range map[string]struct {
 		item   state.Item
 		judge  func() (Verdict, error)
-		tag    string // that is chosen; empty: all are
+		tag    string // the selected tag; empty: all are selected
 		want   Class
 		reason string
 	}{
@@ -530,8 +529,9 @@ func TestSignedImagesAreComparedWithoutTrustData(t *testing.T) {
 	}
 }
 
-// A repository of which DCT has nothing any more may keep images that Notation trusts and that no run has
-// signed: all its tags are compared, as long as the ledger has the repository, and it stays in the result.
+// A repository of which DCT has nothing any more may still hold images that Notation trusts and
+// that no run has signed. As long as the ledger has the repository, all its tags are compared, and
+// it stays in the result.
 func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 	t.Parallel()
 	const deleted = "registry.example.com/team/deleted"
@@ -539,7 +539,7 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 	for name, c := range map[string]struct {
 		recorded string // the repository that the ledger has
 		before   bool   // runs have read its trust data
-		named    bool   // nobody has found it
+		named    bool   // by a user; nobody discovered it
 		stray    func() (Verdict, error)
 		fault    error // of listing the tags
 		want     []Class
@@ -593,7 +593,7 @@ func TestTagsOfAWithdrawnRepositoryAreCompared(t *testing.T) {
 	}
 }
 
-// placeJudge knows the images of one place.
+// placeJudge knows the images of one location.
 type placeJudge struct {
 	place string
 	verdicts
@@ -606,8 +606,8 @@ func (j placeJudge) Judge(ctx context.Context, image migrate.Image) (Verdict, er
 	return j.verdicts.Judge(ctx, image)
 }
 
-// Promise 6: what could not be found out is unknown, for a tag that was moved and for one
-// that DCT does not trust as well.
+// Promise 6: what could not be found out is unknown, also for a tag that was moved and for one that
+// DCT does not trust.
 func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -642,8 +642,8 @@ func TestVerifyDoesNotTakeUnknownForUntrusted(t *testing.T) {
 	}
 }
 
-// A list of tags without one that is there is a proxy's, or was cut: nobody knows what else it lacks,
-// such as a tag that DCT has revoked and Notation trusts.
+// A list of tags that lacks an existing tag comes from a proxy or was truncated. It may lack others
+// as well, such as a tag that DCT has revoked and Notation trusts.
 func TestListThatLacksATagThatIsThereLeavesStraysUnknown(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -663,8 +663,8 @@ func TestListThatLacksATagThatIsThereLeavesStraysUnknown(t *testing.T) {
 	}
 }
 
-// Under a root that nothing vouches for nothing is compared, which is no disagreement, and no repository
-// read at all is an error of the call.
+// Under a root that nothing vouches for, nothing is compared. This is not a disagreement. If no
+// repository is read at all, the call returns an error.
 func TestVerifyWithoutPins(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)

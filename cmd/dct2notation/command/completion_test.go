@@ -12,8 +12,8 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 )
 
-// What the shell offers comes from fixed lists, the configuration and notation's keys.
-func TestValuesAreCompleted(t *testing.T) { // not parallel: notation's folder is a variable of its package
+// Shell completion uses fixed lists, the configuration and notation's keys.
+func TestValuesAreCompleted(t *testing.T) { // not parallel: notation's folder is a package variable
 	was := dir.UserConfigDir
 	dir.UserConfigDir = t.TempDir()
 	t.Cleanup(func() { dir.UserConfigDir = was })

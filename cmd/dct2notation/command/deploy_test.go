@@ -16,7 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 )
 
-// verbOf finds the verb of a command line, and reads its flags.
+// verbOf finds the verb of a command line and parses its flags.
 func verbOf(t *testing.T, line ...string) *cobra.Command {
 	t.Helper()
 	verb, rest, err := NewRoot(nil, cli.Streams{}).Find(line)
@@ -29,7 +29,7 @@ func verbOf(t *testing.T, line ...string) *cobra.Command {
 	return verb
 }
 
-// Every configuration that is shown can be used as it is, once its names and files are one's own.
+// Every configuration shown is valid as it is, except for names and files.
 func TestExamplesAreConfigurations(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../../examples/*.yaml")
@@ -44,7 +44,7 @@ func TestExamplesAreConfigurations(t *testing.T) {
 	}
 }
 
-// jobSpec is what matters here of a Job or Deployment.
+// jobSpec has the fields of a Job or Deployment that this test checks.
 type jobSpec struct {
 	CompletionMode       string
 	BackoffLimitPerIndex *int
@@ -59,13 +59,13 @@ type jobSpec struct {
 	}
 }
 
-// job is a Job or Deployment, or the Job that a CronJob makes.
+// job is a Job or Deployment, or the Job of a CronJob.
 type job struct {
 	Kind string
 	Spec jobSpec
 }
 
-// manifests are the objects of a folder, by file.
+// manifests returns the objects of a folder, by file.
 func manifests(t *testing.T, folder string) map[string]job {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
@@ -89,8 +89,8 @@ func manifests(t *testing.T, folder string) map[string]job {
 	return all
 }
 
-// What a Job does with an exit code follows from what the code means: usage is wrong for every Pod, failed items
-// and disagreement would come out the same, and all else may pass.
+// A Job's reaction to an exit code follows from the code's meaning. A usage error is wrong for
+// every Pod. Failed items and disagreement would end the same way again. Everything else may pass.
 func TestJobsFollowExitCodes(t *testing.T) {
 	t.Parallel()
 	whole := map[string][]int{"FailJob": {2, 3, 4}, "Count": {1, 5, 11, 130, 137, 143}}
@@ -100,7 +100,7 @@ func TestJobsFollowExitCodes(t *testing.T) {
 	} {
 		folder := filepath.Join("../../../deploy/kubernetes", filepath.Dir(file))
 		j := manifests(t, folder)[filepath.Base(file)]
-		got, known := map[string][]int{}, []string{"0", "137"} // a kill has no code of ours
+		got, known := map[string][]int{}, []string{"0", "137"} // a kill has no exit code of ours
 		for _, rule := range j.Spec.PodFailurePolicy.Rules {
 			if rule.OnExitCodes != nil {
 				got[rule.Action] = append(got[rule.Action], rule.OnExitCodes.Values...)
@@ -125,7 +125,7 @@ func TestJobsFollowExitCodes(t *testing.T) {
 	}
 }
 
-// Command lines in what is deployed have flags that exist, and each file is in its kustomization.
+// Deployed command lines use flags that exist, and each file is in its kustomization.
 func TestDeployedCommandLines(t *testing.T) {
 	t.Setenv("JOB_COMPLETION_INDEX", "0")
 	lines := 0

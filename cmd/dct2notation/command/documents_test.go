@@ -16,7 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/session"
 )
 
-// What README, the pages and the examples tell a reader to type exists: each verb, each of its flags, each key.
+// Every verb, flag and key that README, the pages and the examples tell a reader to type exists.
 func TestDocumentsTypeWhatExists(t *testing.T) {
 	t.Parallel()
 	root := NewRoot(nil, cli.Streams{})
@@ -62,13 +62,14 @@ func TestDocumentsTypeWhatExists(t *testing.T) {
 }
 
 var (
-	// A command line of ours, in a block or in a sentence, up to what a shell would take as its end.
+	// ofOurs matches one of our command lines, in a block or in a sentence, up to where a shell
+	// would end it.
 	ofOurs = regexp.MustCompile("(?m)(?:^(?:    +|\\$ )(?:[A-Z_]+=\\S* )*|[`|(] ?)dct2notation ([a-z][^`|;\n)#]*)")
 	inline = regexp.MustCompile("`([^`\n]+)`")
 	filled = regexp.MustCompile("<[a-z ]+>") // what a reader fills in
 )
 
-// mistyped returns what of a command line is neither a verb nor one of its flags.
+// mistyped returns the parts of a command line that are neither a verb nor one of its flags.
 func mistyped(root *cobra.Command, line string) (problems []string) {
 	words := strings.Fields(line)
 	verb, _, err := root.Find(words)
@@ -88,8 +89,8 @@ func mistyped(root *cobra.Command, line string) (problems []string) {
 	return problems
 }
 
-// misnamed is mistyped for what a sentence names: a flag of some verb, or a verb with its flags. What begins with
-// another program's name is not ours.
+// misnamed is mistyped for code spans in sentences: a flag of some verb, or a verb with its flags.
+// A span that begins with the name of another program is not ours.
 func misnamed(root *cobra.Command, span string) []string {
 	first, _, _ := strings.Cut(span, " ")
 	if verb, _, err := root.Find([]string{first}); err == nil && verb != root && strings.Contains(span, " -") {
@@ -105,7 +106,7 @@ func misnamed(root *cobra.Command, span string) []string {
 	return []string{"the flag --" + name}
 }
 
-// documented are all verbs, those of verbs included.
+// documented returns all verbs, including subcommands.
 func documented(c *cobra.Command) (verbs []*cobra.Command) {
 	for _, verb := range c.Commands() {
 		verbs = append(append(verbs, verb), documented(verb)...)
@@ -113,7 +114,7 @@ func documented(c *cobra.Command) (verbs []*cobra.Command) {
 	return verbs
 }
 
-// blocks are the indented and the fenced blocks of a document, and the whole of a file of YAML.
+// blocks returns the indented and the fenced blocks of a document, and the whole of a YAML file.
 func blocks(text string) (all []string) {
 	var block []string
 	fenced := false
@@ -134,7 +135,7 @@ func blocks(text string) (all []string) {
 	return all
 }
 
-// isConfiguration reports whether a block is YAML with a key of ours and no kind of Kubernetes'.
+// isConfiguration reports whether a block is YAML with a key of ours and without a Kubernetes kind.
 func isConfiguration(block string) bool {
 	var all map[string]any
 	if yaml.Unmarshal([]byte(block), &all) != nil {
@@ -148,7 +149,7 @@ func isConfiguration(block string) bool {
 	return false
 }
 
-// pages are README and what it leads to.
+// pages returns README and the pages that it links to.
 func pages(t *testing.T) []string {
 	t.Helper()
 	all := []string{filepath.Join("..", "..", "..", "README.md")}

@@ -21,17 +21,17 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// A scene is where a tamper is done.
+// scene is where a tamper is done.
 type scene struct {
 	*place
 	*mark
 	*rand.Rand
 }
 
-// tag is one of the image's.
+// tag returns one of the image's tags.
 func (s *scene) tag() string { return s.mark.tags[s.IntN(len(s.mark.tags))] }
 
-// other is another signed image of the repository.
+// other returns another signed image of the repository.
 func (s *scene) other() *mark {
 	for {
 		if m := s.marks[s.IntN(len(s.marks))]; m != s.mark {
@@ -40,7 +40,7 @@ func (s *scene) other() *mark {
 	}
 }
 
-// envelope signs an image with a key, at a time when its certificate was good.
+// envelope signs an image with a key, at a time when its certificate was valid.
 func (p *place) envelope(by *pki.Identity, image ocispec.Descriptor, more ...func(*signature.SignRequest)) []byte {
 	t := p.ground.t
 	t.Helper()
@@ -66,12 +66,12 @@ func (p *place) envelope(by *pki.Identity, image ocispec.Descriptor, more ...fun
 	return blob
 }
 
-// expired has the signature's own expiry pass.
+// expired makes the signature's own expiry pass.
 func expired(r *signature.SignRequest) {
 	r.SigningTime, r.Expiry = time.Now().Add(-30*time.Minute), time.Now().Add(-10*time.Minute)
 }
 
-// push attaches an envelope to an image, whatever it is of.
+// push attaches an envelope to an image, even if the envelope is over another.
 func (p *place) push(image ocispec.Descriptor, envelope []byte) ocispec.Descriptor {
 	t := p.ground.t
 	t.Helper()
@@ -89,13 +89,13 @@ func (p *place) push(image ocispec.Descriptor, envelope []byte) ocispec.Descript
 	return desc
 }
 
-// listedIn returns what brings back the tag that holds the list of signatures, where it is
-// held in one.
+// listedIn returns a function that restores the tag with the list of signatures, if the list is in
+// a tag.
 func (p *place) listedIn(image ocispec.Descriptor) (undo func()) {
 	tag := fallback(image)
 	now, err := p.registry.Resolve(p.name, tag)
 	if err != nil {
-		return func() { _ = p.registry.Delete(p.name, tag) } // where there is an API, there is no tag
+		return func() { _ = p.registry.Delete(p.name, tag) } // with the API there is no tag
 	}
 	return func() { must(p.ground.t, p.registry.Tag(p.name, tag, now.Digest.String())) }
 }
@@ -104,7 +104,7 @@ func fallback(image ocispec.Descriptor) string {
 	return strings.Replace(image.Digest.String(), ":", "-", 1)
 }
 
-// list has the registry list these as the image's signatures, and no others.
+// list makes the registry list exactly these entries as the image's signatures.
 func (p *place) list(image ocispec.Descriptor, entries ...ocispec.Descriptor) {
 	t := p.ground.t
 	t.Helper()
@@ -115,7 +115,7 @@ func (p *place) list(image ocispec.Descriptor, entries ...ocispec.Descriptor) {
 	p.bytes(p.listOf(image), ocispec.MediaTypeImageIndex, body)
 }
 
-// listOf is the path of the list of an image's signatures.
+// listOf returns the path of the list of an image's signatures.
 func (p *place) listOf(image ocispec.Descriptor) string {
 	if p.name == "tags" {
 		return "/manifests/" + fallback(image)
@@ -123,7 +123,7 @@ func (p *place) listOf(image ocispec.Descriptor) string {
 	return "/referrers/" + image.Digest.String()
 }
 
-// bytes has the registry answer GET for what ends in path with other bytes.
+// bytes makes the registry answer a GET whose path ends in path with other bytes.
 func (p *place) bytes(path, mediaType string, body []byte) {
 	p.answer(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, path) {
@@ -135,7 +135,7 @@ func (p *place) bytes(path, mediaType string, body []byte) {
 	})
 }
 
-// status has the registry answer everything that ends in path with an error.
+// status makes the registry answer every request whose path ends in path with an error.
 func (p *place) status(path string, code int) {
 	p.answer(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		if !strings.HasSuffix(r.URL.Path, path) {
@@ -146,7 +146,7 @@ func (p *place) status(path string, code int) {
 	})
 }
 
-// remove deletes a manifest by its digest, with the tags it has, until all is restored.
+// remove deletes a manifest by its digest, with its tags, until everything is restored.
 func (p *place) remove(d ocispec.Descriptor, tags ...string) {
 	t := p.ground.t
 	t.Helper()
@@ -162,25 +162,25 @@ func (p *place) remove(d ocispec.Descriptor, tags ...string) {
 	})
 }
 
-// move gives a tag to another image.
+// move points a tag at another image.
 func (p *place) move(tag string, from, to ocispec.Descriptor) {
 	must(p.ground.t, p.registry.Tag(p.name, tag, to.Digest.String()))
 	p.ground.later(func() { must(p.ground.t, p.registry.Tag(p.name, tag, from.Digest.String())) })
 }
 
-// vouch lets DCT name an image for a tag.
+// vouch makes DCT name an image for a tag.
 func (p *place) vouch(tag string, d ocispec.Descriptor) {
 	p.republish(func() error { return p.trust.Sign(tag, d.Digest.Encoded(), d.Size) })
 }
 
-// flipped are the bytes with one bit of them changed.
+// flipped returns the bytes with one bit changed.
 func (s *scene) flipped(b []byte) []byte {
 	b = slices.Clone(b)
 	b[s.IntN(len(b))] ^= 1 << s.IntN(7)
 	return b
 }
 
-// rewritten is an envelope with another text of the same length in its payload.
+// rewritten returns an envelope with a text in its payload replaced by another of the same length.
 func (p *place) rewritten(envelope []byte, from, to string) []byte {
 	t := p.ground.t
 	t.Helper()
@@ -200,7 +200,7 @@ func (p *place) rewritten(envelope []byte, from, to string) []byte {
 	return changed
 }
 
-// envelopeOf are the bytes of a stored signature, and the path that they are fetched from.
+// envelopeOf returns the bytes of a stored signature, and the path from which they are fetched.
 func (p *place) envelopeOf(signature ocispec.Descriptor) (path string, blob []byte) {
 	t := p.ground.t
 	t.Helper()
@@ -213,7 +213,7 @@ func (p *place) envelopeOf(signature ocispec.Descriptor) (path string, blob []by
 	return "/blobs/" + m.Layers[0].Digest.String(), blob
 }
 
-// junk are entries of a list that lead nowhere or make no sense.
+// junk returns a list entry that points to nothing or makes no sense.
 func (s *scene) junk() ocispec.Descriptor {
 	d := dangling()
 	d.Annotations = map[string]string{"x": fmt.Sprint(s.Uint64())}
@@ -228,7 +228,7 @@ func (s *scene) junk() ocispec.Descriptor {
 	return d
 }
 
-// dangling is an entry of a list that looks like a signature and leads nowhere.
+// dangling returns a list entry that looks like a signature and points to nothing.
 func dangling() ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: registry.ArtifactType, Size: 100, Digest: digest.FromString("0")}
 }

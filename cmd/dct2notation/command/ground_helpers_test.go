@@ -27,24 +27,24 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// A ground is a migration that has ended well: a repository in each of two registries, one
-// with the referrers API and one without, and both sides agree on every tag. It is for
-// tests that are not parallel: notation-go keeps its folders in variables.
+// ground is a successful migration. It has a repository in each of two registries, one with the
+// referrers API and one without, and both sides agree on every tag. It is for tests that are not
+// parallel, because notation-go keeps its folders in variables.
 type ground struct {
 	t        *testing.T
 	dir      string
 	notary   *notarytest.Server
 	places   []*place
 	release  *pki.Identity // the key that has signed
-	twin     *pki.Identity // another of the same subject, which the policy trusts as well
-	stranger *pki.Identity // looks like it to a person; its authority is not trusted
-	intruder *pki.Identity // of the trusted authority, and of a subject that is not trusted
-	old      *pki.Identity // of the trusted subject, until last month
-	undo     []func()      // what takes back the tampers since everything was well
-	flags    []string      // of every call, beside those of main
+	twin     *pki.Identity // another key with the same subject, also trusted by the policy
+	stranger *pki.Identity // looks like release to a person, but its authority is not trusted
+	intruder *pki.Identity // from the trusted authority, but with a subject that is not trusted
+	old      *pki.Identity // with the trusted subject, expired last month
+	undo     []func()      // reverts the tampers made since everything was well
+	flags    []string      // of every call, besides those of main
 }
 
-// A place is one of the repositories.
+// place is one of the repositories.
 type place struct {
 	ground    *ground
 	registry  *registrytest.Registry
@@ -55,20 +55,20 @@ type place struct {
 	marks     []*mark
 	client    *registry.Repository // for tampering
 
-	before                      map[string]notarytest.Version // trust data that named the tag old
-	unsigned, stranger, trusted ocispec.Descriptor            // images that DCT does not name, and who has signed them
+	before                      map[string]notarytest.Version // trust data when it still named the tag old
+	unsigned, stranger, trusted ocispec.Descriptor            // images that DCT does not name, and who signed them
 
 	hooks []registrytest.Hook
 }
 
-// A mark is one of its signed images.
+// mark is one of its signed images.
 type mark struct {
 	ocispec.Descriptor
 	tags      []string
 	signature ocispec.Descriptor
 }
 
-// Names that both authorities use.
+// These names are used by both authorities.
 const (
 	releaseName = "release"
 	policyOf    = `{"version":"1.0","trustPolicies":[{"name":"ground","registryScopes":["*"],"signatureVerification":{"level":%q},
@@ -99,7 +99,7 @@ func newGroundOn(t *testing.T, o notarytest.Options) *ground {
 		g.newPlace("api", "application/jose+json", registrytest.Options{Referrers: true}),
 		g.newPlace("tags", "application/cose", registrytest.Options{}),
 	}
-	must(t, g.places[1].trust.AddSigner("alice")) // so that one signs as docker does with delegations
+	must(t, g.places[1].trust.AddSigner("alice")) // so that one repository is signed as docker does with delegations
 	pins := map[string][]string{}
 	for _, p := range g.places {
 		p.publish()
@@ -127,12 +127,12 @@ func (g *ground) writeJSON(name string, v any) {
 	g.write(name, raw)
 }
 
-// makeKeys issues the certificates, and writes what the user of the commands has.
+// makeKeys issues the certificates and writes the files of a user of the commands.
 func (g *ground) makeKeys() {
 	g.t.Helper()
 	ca, err := pki.NewAuthority("ground")
 	must(g.t, err)
-	other, err := pki.NewAuthority("ground") // of the same name
+	other, err := pki.NewAuthority("ground") // with the same name
 	must(g.t, err)
 	issue := func(a *pki.Identity, cn string, change ...func(*x509.Certificate)) *pki.Identity {
 		id, err := a.Issue(cn, nil, change...)
@@ -170,8 +170,8 @@ func (g *ground) newPlace(name, mediaType string, o registrytest.Options) *place
 	return p
 }
 
-// publish stores images: most with a tag of their own, one with three, an index and one in
-// Docker's format. The tag old was in DCT once, and nobody has signed it in Notation.
+// publish stores images. Most have one tag, one has three; there are also an index and an image in
+// Docker's format. The tag old was once in DCT, and nobody has signed it in Notation.
 func (p *place) publish() {
 	t := p.ground.t
 	t.Helper()
@@ -204,7 +204,7 @@ func (p *place) publish() {
 	must(t, p.trust.Publish())
 }
 
-// sign runs the migration of the repository, and signs the images aside.
+// sign runs the migration of the repository, and signs the other images.
 func (p *place) sign() {
 	g := p.ground
 	g.t.Helper()
@@ -222,10 +222,10 @@ func (p *place) sign() {
 	}
 	p.push(p.stranger, p.envelope(g.stranger, p.stranger))
 	p.push(p.trusted, p.envelope(g.twin, p.trusted))
-	g.undo = nil // these are there to stay
+	g.undo = nil // these are permanent
 }
 
-// main is one call of the program.
+// main calls the program once.
 func (g *ground) main(verb string, args ...string) (int, []byte, string) {
 	return g.mainOf([]string{verb}, args...)
 }
@@ -268,7 +268,7 @@ func (p *place) signatures(image ocispec.Descriptor) []ocispec.Descriptor {
 	return list
 }
 
-// tags are all that both sides vouch for.
+// tags returns all tags that both sides vouch for.
 func (p *place) tags() (all []string) {
 	for _, m := range p.marks {
 		all = append(all, m.tags...)
@@ -276,7 +276,7 @@ func (p *place) tags() (all []string) {
 	return all
 }
 
-// trustData is what the Notary server has of the repository now.
+// trustData returns what the Notary server has for the repository now.
 func (p *place) trustData() map[string]notarytest.Version {
 	all := map[string]notarytest.Version{}
 	for _, role := range p.ground.notary.Roles(p.trust.GUN()) {
@@ -292,7 +292,7 @@ func (p *place) serve(files map[string]notarytest.Version) {
 	}
 }
 
-// republish changes the trust data, with all its keys.
+// republish changes the trust data, using all its keys.
 func (p *place) republish(change func() error) {
 	p.ground.t.Helper()
 	p.keepTrust()
@@ -300,7 +300,7 @@ func (p *place) republish(change func() error) {
 	must(p.ground.t, p.trust.Publish())
 }
 
-// keepTrust has the trust data of now come back.
+// keepTrust restores the present trust data later.
 func (p *place) keepTrust() {
 	files := p.trustData()
 	p.ground.later(func() { p.serve(files) })
@@ -309,7 +309,7 @@ func (p *place) keepTrust() {
 // later registers a function that reverts a tamper.
 func (g *ground) later(undo func()) { g.undo = append(g.undo, undo) }
 
-// restore takes all tampers back, the last one first.
+// restore reverts all tampers, the last one first.
 func (g *ground) restore() {
 	for len(g.undo) > 0 {
 		last := len(g.undo) - 1
@@ -319,7 +319,7 @@ func (g *ground) restore() {
 	}
 }
 
-// answer has the registry answer requests in another way than it would.
+// answer makes the registry answer requests differently.
 func (p *place) answer(hook registrytest.Hook) {
 	p.hooks = append(p.hooks, hook)
 	hooks := p.hooks
@@ -343,21 +343,21 @@ func (g *ground) agrees() error {
 	return finding{agree: true}.compare(g, nil, code, v)
 }
 
-// finding is what verify has to say of a tamper.
+// finding is what verify has to report about a tamper.
 type finding struct {
-	tags   map[string][]verify.Class // of these tags one of these; of all others that they agree
-	whole  verify.Class              // of the repository, which then has no tags
-	agree  bool                      // it is none
+	tags   map[string][]verify.Class // one of these classes for each of these tags; all other tags agree
+	whole  verify.Class              // class of the repository, which then has no tags
+	agree  bool                      // the change is harmless
 	busy   bool                      // it could not be found out
 	flags  []string                  // of the tags
 	level  string                    // of the trust policy
-	ledger bool                      // the place's is compared as well
-	beside verify.Class              // a class of the tags' rows, beside the worst; may be empty
+	ledger bool                      // also compares with the ledger of the place
+	beside verify.Class              // another class of the tags' rows, besides the worst; may be empty
 	gone   string                    // a tag that has no row; may be empty
-	alien  bool                      // that ledger does not know the repository
+	alien  bool                      // the ledger does not know the repository
 }
 
-// compare returns an error unless verify said it, of that place, and nothing else.
+// compare returns an error unless verify reported exactly this, about that place, and nothing else.
 func (f finding) compare(g *ground, where *place, code int, v report.Verification) error {
 	want := cli.ExitDisagree
 	switch {

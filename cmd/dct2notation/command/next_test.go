@@ -33,7 +33,8 @@ func failed(class failure.Class) (t cli.Then) {
 	return t
 }
 
-// What no command does is said, and of repositories without a pin how many they are, and how they can be pinned.
+// Next says what no command can do. For repositories without a pin, it says how many there are and
+// how to pin them.
 func TestNextSaysWhatNoCommandDoes(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "migration.yaml")
@@ -70,7 +71,7 @@ func TestNextSaysWhatNoCommandDoes(t *testing.T) {
 	}
 }
 
-// parsed is the verb of a command line, and the flags that it has.
+// parsed returns the verb of a command line and the flags that it has.
 func parsed(t *testing.T, args string) (verb *cobra.Command, typed []string) {
 	t.Helper()
 	root := NewRoot(nil, cli.Streams{In: strings.NewReader("")})
@@ -89,7 +90,8 @@ func parsed(t *testing.T, args string) (verb *cobra.Command, typed []string) {
 	return verb, typed
 }
 
-// What to run next can be typed as it stands, and has nothing in it that is secret or that a server has made up.
+// The next command can be typed as it stands. It contains nothing secret and nothing that a server
+// made up.
 func TestNext(t *testing.T) {
 	t.Parallel()
 	unpinned := &migrate.Ended{Kind: dct.ErrNothingRead, Cause: &dct.Error{GUN: "registry.example.com/team/app", Kind: dct.ErrUnpinnedRoot}}
@@ -118,7 +120,7 @@ func TestNext(t *testing.T) {
 		{args: "plan --config migration.yaml --key release", code: cli.ExitFailures, then: unread(failure.Unpinned, "registry.example.com/team/app", "Bad;name", "x\x1b/y"), want: "pins --config migration.yaml registry.example.com/team/app"},
 		{args: "plan --config init.yaml", code: cli.ExitFailures, then: unread(failure.Unpinned, "a.example.com/1", "a.example.com/2", "a.example.com/3", "a.example.com/4"), want: "pins --config init.yaml"},
 		{args: "verify --config migration.yaml", code: cli.ExitDisagree, then: unread(failure.Unpinned, "a.example.com/1"), want: "pins --config migration.yaml a.example.com/1"},
-		// What only people can do is said, and the rest goes on.
+		// Next says what only people can do, and goes on with the rest.
 		{args: "plan --config migration.yaml", code: cli.ExitFailures, then: unread(failure.Expired, "a.example.com/1"), want: "run --config migration.yaml"},
 		{args: "plan --config migration.yaml", code: cli.ExitFailures, then: unread(failure.Unsigned, "a.example.com/1"), want: "run --config migration.yaml"},
 		{args: "plan --config migration.yaml", code: cli.ExitFailures, then: unread(failure.Transient, "a.example.com/1"), want: "doctor --config migration.yaml"},

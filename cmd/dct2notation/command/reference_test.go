@@ -19,7 +19,7 @@ import (
 
 var referenceDocs = filepath.Join("..", "..", "..", "docs", "reference")
 
-// What the pages say of verbs, flags and keys is what the commands themselves say.
+// The pages describe verbs, flags and keys in the words of the commands themselves.
 func TestReference(t *testing.T) {
 	t.Parallel()
 	root := NewRoot(nil, cli.Streams{})
@@ -44,7 +44,7 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// documentedVerbs are those of ours, each followed by what is below it; cobra's own have their help.
+// documentedVerbs returns our verbs, each followed by its subcommands. Cobra's own have their help.
 func documentedVerbs(c *cobra.Command) (verbs []*cobra.Command) {
 	for _, verb := range c.Commands() {
 		if verb.IsAvailableCommand() && verb.Name() != "completion" && verb.Name() != "help" {
@@ -54,7 +54,7 @@ func documentedVerbs(c *cobra.Command) (verbs []*cobra.Command) {
 	return verbs
 }
 
-// nameOf is what a verb is called, such as report push.
+// nameOf returns the name of a verb, such as report push.
 func nameOf(verb *cobra.Command) string {
 	return strings.TrimPrefix(verb.CommandPath(), verb.Root().Name()+" ")
 }
@@ -62,8 +62,8 @@ func nameOf(verb *cobra.Command) string {
 // describedFlag is a flag as a page shows it.
 type describedFlag struct{ names, what string }
 
-// describe returns the flags of a verb in the order of its help, and has groups say which heading each is under:
-// a verb's first flags have none there, and that of another verb's help here.
+// describe returns the flags of a verb in the order of its help, and records in groups the heading
+// of each. A verb's first flags have no heading there; here they get that of another verb's help.
 func describe(verb *cobra.Command, groups map[describedFlag]string) (all []describedFlag) {
 	for _, group := range cli.FlagGroups(verb.LocalFlags()) {
 		group.Flags.VisitAll(func(f *pflag.Flag) {
@@ -86,7 +86,7 @@ func describe(verb *cobra.Command, groups map[describedFlag]string) (all []descr
 	return all
 }
 
-// defaultOf is the value of a flag that is not given, where it has one.
+// defaultOf returns the default value of a flag, if it has one.
 func defaultOf(f *pflag.Flag) string {
 	if slices.Contains([]string{"", "0", "0s", "false", "[]"}, f.DefValue) {
 		return ""
@@ -94,15 +94,16 @@ func defaultOf(f *pflag.Flag) string {
 	return f.DefValue
 }
 
-// cell is a text as it may stand in a table.
+// cell escapes a text for a table.
 func cell(text string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", "\n", " ", "*", `\*`).Replace(text)
 }
 
-// sharing is how many verbs say the same of a flag before it is described once for all of them.
+// sharing is how many verbs must describe a flag in the same words before it is described once for
+// all of them.
 const sharing = 3
 
-// verbsPage describes each verb with the flags that it alone has, and then those that several have.
+// verbsPage describes each verb with its own flags, followed by the flags that several verbs have.
 func verbsPage(verbs []*cobra.Command) string {
 	times, groups, flags := map[describedFlag]int{}, map[describedFlag]string{}, map[*cobra.Command][]describedFlag{}
 	for _, verb := range verbs {
@@ -111,7 +112,7 @@ func verbsPage(verbs []*cobra.Command) string {
 			times[f]++
 		}
 	}
-	shared := map[string][]describedFlag{} // by group, in the order in which they come
+	shared := map[string][]describedFlag{} // by group, in order of first use
 	for _, verb := range verbs {
 		for _, f := range flags[verb] {
 			if group := groups[f]; times[f] >= sharing && !slices.Contains(shared[group], f) {
@@ -162,7 +163,7 @@ func verbsPage(verbs []*cobra.Command) string {
 
 func sharedHeading(group string) string { return cmp.Or(group, "Others") }
 
-// which names the flags that a verb has of all in a group: the fewest words. Those of its own are named already.
+// which says in the fewest words which flags of a group a verb has. Its own are named already.
 func which(has, all, own []describedFlag) string {
 	named := map[string]bool{}
 	for _, f := range slices.Concat(has, own) {
@@ -185,7 +186,7 @@ func which(has, all, own []describedFlag) string {
 	return strings.Join(in, ", ")
 }
 
-// longName is the name of a flag alone.
+// longName returns only the long name of a flag.
 func longName(f describedFlag) string {
 	_, name, _ := strings.Cut(strings.Trim(f.names, "`"), "--")
 	name, _, _ = strings.Cut(name, " ")
@@ -202,7 +203,7 @@ func writeFlags(b *strings.Builder, flags []describedFlag) {
 	}
 }
 
-// writeText writes paragraphs; those with indented lines stay as they are.
+// writeText writes paragraphs. Those with indented lines are left unchanged.
 func writeText(b *strings.Builder, text string) {
 	for paragraph := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
 		if strings.HasPrefix(paragraph, " ") || strings.Contains(paragraph, "\n ") {
@@ -212,7 +213,7 @@ func writeText(b *strings.Builder, text string) {
 	}
 }
 
-// unindented takes away the two blanks that all lines begin with.
+// unindented removes the two spaces at the start of every line.
 func unindented(text string) string {
 	for line := range strings.Lines(text) {
 		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "  ") {
@@ -222,7 +223,7 @@ func unindented(text string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(text, "  "), "\n  ", "\n")
 }
 
-// keysWithoutFlag are the keys that no flag has, and what they take.
+// keysWithoutFlag are the keys that have no flag, with their values.
 var keysWithoutFlag = map[string][2]string{
 	"version":          {"`1`", "of the configuration; must be there"},
 	"notary":           {"map", "the URL of the Notary server, by registry host"},
@@ -234,13 +235,13 @@ var keysWithoutFlag = map[string][2]string{
 	"trust-pinning":    {"map or text", "notary's `trust_pinning` as YAML, or a file with it as JSON"},
 }
 
-// takes says in the words of YAML what a flag's key takes.
+// takes gives the type of a flag's key in YAML terms.
 var takes = map[string]string{
 	"bool": "true or false", "int": "number", "float64": "number", "duration": "duration", "k=v": "map",
 	"stringSlice": "list", "strings": "list", "stringArray": "list", "string": "text", "I/N": "text",
 }
 
-// configurationKeys is the table of all keys, in the groups of the help.
+// configurationKeys returns the table of all keys, in the groups of the help.
 func configurationKeys(t *testing.T, root *cobra.Command, verbs []*cobra.Command) string {
 	t.Helper()
 	var b strings.Builder
@@ -253,7 +254,7 @@ func configurationKeys(t *testing.T, root *cobra.Command, verbs []*cobra.Command
 			done[key] = true
 		}
 	}
-	// What run says of a flag comes first: a configuration is for it.
+	// Run's description of a flag comes first, since a configuration is made for run.
 	slices.SortStableFunc(verbs, func(a, b *cobra.Command) int { return cmp.Compare(notRun(a), notRun(b)) })
 	rows, groups := map[string]*strings.Builder{}, map[describedFlag]string{}
 	for _, verb := range verbs {

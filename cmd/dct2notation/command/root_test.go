@@ -10,9 +10,9 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 )
 
-// A file or directory that is to be read, and that the command line or the configuration names, is
-// wrong configuration where it is missing or something else, whichever verb reads it. Nobody is
-// contacted before.
+// If a file or directory to be read, named by the command line or the configuration, is missing or
+// something else, the configuration is wrong, whichever verb reads it. Nobody is contacted before
+// that.
 func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -33,7 +33,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 	judged := " --trust-policy " + policy + " "
 	undo := "undo --dry-run --state " + filepath.Join(dir, "none.db")
 	stamped := " --timestamp-url http://127.0.0.1:1"
-	reads := map[string][]string{ // what is named, and the verbs that read it; FILE takes its place
+	reads := map[string][]string{ // what is named, and the verbs that read it; FILE is replaced by it
 		"--config FILE":                {"doctor", plan, run, verify, ready, saved, written, "status", "undo", "report", "report push 127.0.0.1:1/x:v", "snapshot verify " + folder},
 		"--trust-pinning FILE":         {plan, run, verify + judged, ready + judged, saved, written, "snapshot verify " + folder},
 		"--docker-trust FILE":          {plan, run, verify + judged, ready + judged, saved, written, "snapshot verify " + folder},
@@ -44,7 +44,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 		"--source dump:FILE":           {plan, run, verify + judged, ready + judged, written, saved},
 		"--trust-policy FILE":          {verify, ready},
 		"--snapshot-trust-policy FILE": {"snapshot verify " + folder},
-		// Used or not.
+		// Whether or not it is used.
 		"--snapshot-trust-policy GONE":   {plan, run, verify + judged, ready + judged, saved, written},
 		"--verification-plugin foo=GONE": {plan, run, verify + judged, ready + judged, saved, written, "snapshot verify " + folder},
 		"-O GARBAGE":                     {"snapshot" + from},
@@ -72,7 +72,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 				case file == garbage && slices.Contains([]string{"--ledger FILE", "--state FILE", "--plugin-path FILE", "--only FILE"}, what):
 					continue // a damaged ledger, a plugin that fails, the name of a repository
 				case file == gone && strings.HasPrefix(verb, "run") && what == "--state FILE":
-					continue // it is made
+					continue // it is created
 				}
 				t.Run(strings.ReplaceAll(verb+" "+what+" "+filepath.Base(file), dir, ""), func(t *testing.T) {
 					t.Parallel()
@@ -87,7 +87,7 @@ func TestANamedFileThatIsNoGoodIsUsage(t *testing.T) {
 	}
 }
 
-// Doctor has a row for each of the files that are no good, and says that the run would fail.
+// doctor has a row for each bad file, and says that the run would fail.
 func TestDoctorHasARowForEachNamedFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -107,7 +107,7 @@ func TestDoctorHasARowForEachNamedFile(t *testing.T) {
 	}
 }
 
-// What cannot be understood is said in our words, and is usage, whatever the library makes of it.
+// What cannot be parsed is reported in our words and as a usage error, whatever the library says.
 func TestWordsOfUsage(t *testing.T) {
 	t.Parallel()
 	decisions, dated := filepath.Join(t.TempDir(), "decisions.yaml"), filepath.Join(t.TempDir(), "dated.yaml")
@@ -148,7 +148,7 @@ func TestWordsOfUsage(t *testing.T) {
 	}
 }
 
-// The help of run begins with what most people need, each flag once.
+// The help of run begins with what most people need. Each flag appears once.
 func TestHelpOfRunBeginsWithWhatMostNeed(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder

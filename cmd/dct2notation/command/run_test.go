@@ -37,12 +37,12 @@ func TestMain(m *testing.M) {
 	os.Exit(awayFromHome(m))
 }
 
-// awayFromHome runs the tests with a state directory of their own: the commands save their
+// awayFromHome runs the tests with a state directory of their own, since the commands save their
 // last results there.
 func awayFromHome(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "dct2notation-test-")
 	if err == nil {
-		defer func() { _ = os.RemoveAll(dir) }() // nothing of it is needed
+		defer func() { _ = os.RemoveAll(dir) }() // nothing in it is needed
 		err = os.Setenv("XDG_STATE_HOME", dir)
 	}
 	if err != nil {
@@ -52,8 +52,8 @@ func awayFromHome(m *testing.M) int {
 	return m.Run()
 }
 
-// A yard is a registry in which one repository of two is in trouble, with a Notary server
-// and a key.
+// yard is a registry with two repositories, of which one is in trouble, with a Notary server and a
+// key.
 type yard struct {
 	t        *testing.T
 	dir      string
@@ -61,7 +61,7 @@ type yard struct {
 	notary   *notarytest.Server
 	plugin   *kmstest.Plugin
 	args     []string
-	bad      ocispec.Descriptor // the image in trouble, of the repository bad
+	bad      ocispec.Descriptor // the image in trouble, in the repository bad
 	good     ocispec.Descriptor
 
 	repos map[string]*notarytest.Repository
@@ -113,7 +113,7 @@ func newYard(t *testing.T, o registrytest.Options) *yard {
 
 func (y *yard) path(name string) string { return filepath.Join(y.dir, name) }
 
-// run is one call of the program.
+// run calls the program once.
 func (y *yard) run() (int, report.Run) {
 	y.t.Helper()
 	var out, err bytes.Buffer
@@ -132,8 +132,8 @@ func (y *yard) signatures(repo string, image ocispec.Descriptor) int {
 	return len(list)
 }
 
-// operations are those of the key, but for the proofs of it: one at the start of the first run, and
-// one where a later run has to push what was signed before.
+// operations returns the number of key operations without the key's proofs: one at the start of the
+// first run, and one if a later run has to push what was signed before.
 func (y *yard) operations() int {
 	y.t.Helper()
 	calls, err := y.plugin.Calls("generate-signature")
@@ -141,7 +141,7 @@ func (y *yard) operations() int {
 	return len(slices.DeleteFunc(calls, func(c kmstest.Call) bool { return c.Proof }))
 }
 
-// Parts of what a registry is asked for.
+// Parts of a registry's API that a run requests.
 const (
 	onImage     = "image"     // the manifest by its digest
 	onTag       = "tag"       //
@@ -149,10 +149,10 @@ const (
 	onUpload    = "upload"    // the start of a blob's upload
 	onBlob      = "blob"      // its bytes
 	onSignature = "signature" // the signature's manifest
-	onIndex     = "index"     // the list of signatures that clients keep in a tag
+	onIndex     = "index"     // the list of signatures, which clients keep in a tag
 )
 
-// Part sorts a request for the repository bad; empty: none of these.
+// part classifies a request for the repository bad. Empty: none of these.
 func (y *yard) part(r *http.Request) string {
 	path, bad := strings.CutPrefix(r.URL.Path, "/v2/bad/")
 	put := r.Method == http.MethodPut
@@ -177,7 +177,7 @@ func (y *yard) part(r *http.Request) string {
 	return ""
 }
 
-// answers are the ways to answer badly.
+// answers are the kinds of bad answers.
 var answers = map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
 	"reset": func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
 	"lost":  func(_ http.ResponseWriter, r *http.Request, next http.Handler) { registrytest.LoseAnswer(r, next) },
@@ -244,8 +244,7 @@ func badAnswer(kind string) func(w http.ResponseWriter, r *http.Request, next ht
 	}
 }
 
-// registryFaults are what a registry does to one image, and the class that this ends in;
-// empty: it does not matter.
+// registryFaults are faults for one image, with the class that results. Empty: any class.
 var registryFaults = []struct{ on, kind, class string }{
 	{onImage, "401", "denied"}, {onImage, "403", "denied"}, {onImage, "404", "permanent"}, {onImage, "429", "throttled"},
 	{onImage, "500", "transient"}, {onImage, "503", "transient"}, {onImage, "reset", "transient"}, {onImage, "html", "security"},
@@ -263,15 +262,15 @@ var registryFaults = []struct{ on, kind, class string }{
 	{onSignature, "lost", "transient"}, {onSignature, "404", "permanent"},
 }
 
-// indexFaults are those of a registry without the referrers API.
+// indexFaults are faults of a registry without the referrers API.
 var indexFaults = []struct{ on, kind, class string }{
 	{onIndex, "403", "denied"}, {onIndex, "429", "throttled"}, {onIndex, "500", "transient"}, {onIndex, "reset", "transient"},
 	{onIndex, "404", "permanent"}, {onIndex, "other digest", "security"}, {onIndex, "204", "permanent"},
 	{onIndex, "lost", "transient"}, {onIndex, "json", "permanent"}, {onIndex, "html", "permanent"}, {onIndex, "cut", "transient"},
 }
 
-// Promises 3, 4 and 5: whatever a registry does to one image ends in its class, hurts no
-// other image, and once it is over, the image has one signature for one key operation.
+// Promises 3, 4 and 5: whatever a registry does to one image ends in its class and affects no other
+// image. Afterwards, the image has one signature for one key operation.
 func TestRegistryFaultsEndInTheirClass(t *testing.T) {
 	t.Parallel()
 	for i, f := range slices.Concat(registryFaults, indexFaults) {
@@ -288,7 +287,7 @@ func (y *yard) suffer(on, kind, class string) {
 	y.registry.SetHook(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		part := y.part(r)
 		if on == onImage && part == onTag {
-			w.WriteHeader(http.StatusNotFound) // a tag that has the digest spares the question for it
+			w.WriteHeader(http.StatusNotFound) // a tag with the digest makes a request for the digest unnecessary
 			return true
 		}
 		if part != on {
@@ -328,9 +327,9 @@ func (y *yard) suffer(on, kind, class string) {
 	}
 }
 
-// Two repositories of DCT whose hosts are written differently, and are one, have their images
-// in one place: they are signed once, for the first of the two, and the other is an error of
-// its own that stops nothing else.
+// Two repositories of DCT have hosts that are the same but written differently, so their images are
+// in one place. The images are signed once, for the first of the two. The other is an error of its
+// own that stops nothing else.
 func TestOnePlaceIsSignedOnce(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
@@ -363,18 +362,18 @@ func TestOnePlaceIsSignedOnce(t *testing.T) {
 	}
 }
 
-// Promise 4: what the registry lists and then does not give may be ours. Nothing is signed a
-// second time for it, whoever answers in its place, and the run is not complete.
+// Promise 4: what the registry lists but does not return may be ours. Nothing is signed a second
+// time because of it, whoever answers instead, and the run is incomplete.
 func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 	t.Parallel()
 	for _, on := range []string{"/referrers/", "/manifests/sha256-", "signature", "/blobs/"} {
 		for _, kind := range []string{"404", "204", "html", "other digest", "MANIFEST_UNKNOWN", "NAME_UNKNOWN"} {
 			api := on != "/manifests/sha256-"
 			if on == "/referrers/" && (kind == "404" || strings.HasSuffix(kind, "_UNKNOWN") && kind != "NAME_UNKNOWN") || on == "/manifests/sha256-" && kind == "MANIFEST_UNKNOWN" {
-				continue // what a registry answers that has no such API, or no list
+				continue // what a registry without this API, or without a list, answers
 			}
 			if kind == "other digest" && api {
-				continue // bytes that are asked for by their digest prove themselves
+				continue // bytes that are requested by digest prove themselves
 			}
 			t.Run(on+" "+kind, func(t *testing.T) {
 				t.Parallel()
@@ -413,8 +412,8 @@ func TestNothingIsSignedTwiceForALostAnswer(t *testing.T) {
 	}
 }
 
-// What the ledger knows to have the referrers API is not signed again where a proxy answers for the
-// API, for as long as it does. doctor says so beforehand.
+// If the ledger knows that a registry has the referrers API, and a proxy answers for the API,
+// nothing is signed again while it does so. doctor says so beforehand.
 func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
@@ -465,18 +464,19 @@ func TestALedgerRemembersTheReferrersAPI(t *testing.T) {
 	}
 }
 
-// Promise 4: a signature that the ledger names is not made again for a list that lacks it, be that
-// list late or none at all, nor for a list that is none after the ledger was lost.
+// Promise 4: a signature that the ledger names is not made again because the list lacks it, whether
+// the list is late or no list at all. After the ledger was lost, an answer that is no list also
+// causes no second signature.
 func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 	t.Parallel()
 	for body, list := range map[string]bool{
 		`{}`: false, `null`: false, `{"errors":[]}`: false, `{"Manifests":[]}`: false,
-		`{"schemaVersion":2,"manifests":null}`:                                                     true, // as olareg says it
+		`{"schemaVersion":2,"manifests":null}`:                                                     true, // olareg's form
 		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`: true,
 	} {
 		for _, lost := range []bool{false, true} {
 			if lost && list {
-				continue // nothing says that there was a signature
+				continue // nothing shows that there was a signature
 			}
 			t.Run(fmt.Sprintf("%s lost %t", body, lost), func(t *testing.T) {
 				t.Parallel()
@@ -510,8 +510,9 @@ func TestNothingIsSignedTwiceForALateList(t *testing.T) {
 	}
 }
 
-// Promise 4: a proxy that answers 404 for the referrers API a few times makes nothing be signed twice, though
-// the ledger that knew of the API is lost, and a tag has joined since which the signature does not bind.
+// Promise 4: a proxy that answers 404 for the referrers API a few times causes no second signature,
+// although the ledger that knew of the API is lost and a tag was added since that the signature
+// does not bind.
 func TestReferrersAPIThatIsAwayForAFewRequestsIsNotMissed(t *testing.T) {
 	t.Parallel()
 	for name, lies := range map[string]func(path string, ofPath, ofAll int) bool{
@@ -572,7 +573,7 @@ func TestReferrersAPIThatIsAwayForAFewRequestsIsNotMissed(t *testing.T) {
 	}
 }
 
-// Where the list is in a tag, an entry that another writer has lost is put back, without the key.
+// If the list is kept in a tag, an entry that another writer has lost is restored without the key.
 func TestALostEntryIsListedAgain(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{})
@@ -595,10 +596,10 @@ func TestALostEntryIsListedAgain(t *testing.T) {
 	}
 }
 
-// keyField is how the ledger names the yard's key.
+// keyField names the yard's key as the ledger does.
 const keyField = "kmstest/release kmstest release"
 
-// runOn is a call of run with more flags, on a ledger of that name.
+// runOn calls run with more flags, on a ledger of that name.
 func (y *yard) runOn(ledger string, more ...string) (int, report.Run) {
 	y.t.Helper()
 	other := *y
@@ -607,7 +608,7 @@ func (y *yard) runOn(ledger string, more ...string) (int, report.Run) {
 	return other.run()
 }
 
-// bindTo makes a ledger that says that the key has the stranger's certificate.
+// bindTo makes a ledger which says that the key has the stranger's certificate.
 func (y *yard) bindTo(ledger string, s *notation.Signer, forge func(*state.Ledger)) {
 	y.t.Helper()
 	l, err := state.Open(y.path(ledger), state.Options{Tool: "forger"})
@@ -619,9 +620,9 @@ func (y *yard) bindTo(ledger string, s *notation.Signer, forge func(*state.Ledge
 	forge(l)
 }
 
-// A ledger cannot choose whose signatures are ours: one that says that the key has an attacker's
-// certificate makes neither his signatures in the registry count, nor the envelope that he laid into
-// the outbox be pushed.
+// A ledger cannot choose whose signatures are ours. If it says that the key has an attacker's
+// certificate, his signatures in the registry do not count, and the envelope that he put into the
+// outbox is not pushed.
 func TestForgedCertificateInTheLedgerCountsForNothing(t *testing.T) {
 	t.Parallel()
 	attacker := stranger(t)
@@ -664,7 +665,7 @@ func TestForgedCertificateInTheLedgerCountsForNothing(t *testing.T) {
 	}
 }
 
-// renew gives the plugin's key another certificate, and returns the file of the one before.
+// renew gives the plugin's key another certificate, and returns the file of the previous one.
 func (y *yard) renew() (before string) {
 	y.t.Helper()
 	id, err := y.ca.Issue("release", nil)
@@ -683,9 +684,9 @@ func leafOfFile(t *testing.T, path string) string {
 	return notation.IdentityOf(chain[0]).Leaf()
 }
 
-// After a renewal that is accepted, nothing is signed twice, and the result says by which
-// certificates it is signed; --resign signs each once more. A ledger that is lost is told of the
-// certificate before.
+// After an accepted renewal, nothing is signed twice, and the result says which certificates made
+// the signatures. --resign signs each once more. If the ledger is lost, the user names the previous
+// certificate.
 func TestRenewedCertificate(t *testing.T) {
 	t.Parallel()
 	for _, referrers := range []bool{true, false} {
@@ -728,13 +729,13 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 }
 
-// Of several registries, one whose list names nothing is one whose repositories are not known: the
-// others are compared and signed, and the call is not complete.
+// If one of several registries has a list that names nothing, its repositories are unknown. The
+// others are compared and signed, and the call is incomplete.
 func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 	g := newGround(t)
 	p := g.places[0]
 	both := []string{"--trust-policy", g.path("strict.json"), p.registry.Host() + "/*", g.places[1].registry.Host() + "/*"}
-	var asked atomic.Int32 // for a changefeed, by one call
+	var asked atomic.Int32 // requests for a changefeed, by one call
 	check := func(how, body string, names int) {
 		t.Helper()
 		asked.Store(0)
@@ -766,7 +767,7 @@ func TestARegistryThatNamesNothingIsNotComplete(t *testing.T) {
 		g.restore()
 	}
 	g.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
-		hit := strings.HasSuffix(r.URL.Path, "/_trust/changefeed") && asked.Add(1) == 1 // for the first of the registries
+		hit := strings.HasSuffix(r.URL.Path, "/_trust/changefeed") && asked.Add(1) == 1 // for the first registry
 		if hit {
 			_, _ = fmt.Fprint(w, `{"count":0,"records":[]}`)
 		}

@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write the schemas and the golden files of screens")
 
-// The same as in package report, for the results that are of one verb.
+// As in package report, for results that only one verb has.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join("..", "..", "..")

@@ -22,7 +22,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// A fleet is many repositories that are alike, and some that are not, with a key and no trust policy yet.
+// fleet is many similar repositories and a few different ones, with a key and no trust policy yet.
 type fleet struct {
 	t        *testing.T
 	dir      string
@@ -35,7 +35,7 @@ func newFleet(t *testing.T, alike int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, dir: t.TempDir(), repos: map[string]*notarytest.Repository{}}
 	was := dir.UserConfigDir
-	t.Chdir(f.dir) // so that no line has the name of a folder of this run
+	t.Chdir(f.dir) // so that no line contains a folder of this run
 	dir.UserConfigDir = filepath.Join(f.dir, "notation")
 	t.Cleanup(func() { dir.UserConfigDir = was })
 	var err error
@@ -60,7 +60,7 @@ func newFleet(t *testing.T, alike int) *fleet {
 	return f
 }
 
-// configure writes a configuration that names and pins all repositories but those that are named.
+// configure writes a configuration that names all repositories, and pins all but those given.
 func (f *fleet) configure(unpinned ...string) {
 	f.t.Helper()
 	certs, names := "", ""
@@ -102,7 +102,7 @@ func (f *fleet) publish(name string, tags ...string) *notarytest.Repository {
 	return r
 }
 
-// show runs a verb on a terminal of so many columns, and returns what stands there at the end.
+// show runs a verb on a terminal with that many columns, and returns the final screen.
 func (f *fleet) show(columns int, args ...string) (code int, text string) {
 	f.t.Helper()
 	text = ptytest.Capture(f.t, columns, func(terminal *os.File) {
@@ -117,7 +117,7 @@ func (f *fleet) show(columns int, args ...string) (code int, text string) {
 
 var erased = regexp.MustCompile(`\\e\[[0-9]*[KJ]`)
 
-// What differs between two runs of the tests, in as many columns.
+// differs lists what changes between two runs of the tests, with its replacement.
 var differs = []struct {
 	from *regexp.Regexp
 	to   string
@@ -130,7 +130,7 @@ var differs = []struct {
 	{regexp.MustCompile(`\d+\.\d s\b`), "0.0 s"},
 }
 
-// scrubbed is what is the same each time.
+// scrubbed returns the text without what changes between runs.
 func (f *fleet) scrubbed(text string) string {
 	text = strings.NewReplacer(f.registry.Host(), "registry.test:50", f.notary.Host(), "notary.test:4443").Replace(text)
 	for _, d := range differs {
@@ -139,8 +139,8 @@ func (f *fleet) scrubbed(text string) string {
 	return text
 }
 
-// What a migration of real servers shows, from the plan to the verification, is what the golden file has, at two widths;
-// and many repositories that have the same trouble are told of in few lines.
+// The golden file has what a migration of real servers shows, from the plan to the verification, at
+// two widths. Many repositories with the same problem take only a few lines.
 func TestScreensOfRealServers(t *testing.T) {
 	path, err := filepath.Abs(filepath.Join("testdata", "screens.txtar"))
 	must(t, err)
@@ -212,13 +212,13 @@ func TestScreensOfRealServers(t *testing.T) {
 		noColor string
 		args    []string
 		want    string
-		colors  string // yes or no; empty: whatever
+		colors  string // yes or no; empty: either
 	}{
 		{"", []string{"plan"}, "not read: expired", "yes"},
 		{"", []string{"plan", "--color", "never"}, "not read: expired", "no"},
 		{"1", []string{"plan"}, "not read: expired", "no"},
 		{"1", []string{"plan", "--color", "always"}, "not read: expired", "yes"},
-		// Where a terminal says "and more: -v", that lists all.
+		// Where a terminal says "and more: -v", -v lists everything.
 		{"", []string{"plan", "-v"}, "service-029  root pinned by config", ""},
 		{"", []string{"pins", "-v"}, "service-029  root version 1  pinned", ""},
 		{"", []string{"policy", "-v", "--force", "notation", "-O", "trust"}, "not complete: left out: repository " + f.registry.Host() + "/team/expired", ""},

@@ -2,7 +2,7 @@
 
 package command
 
-// The short forms.
+// The short forms of the long tests.
 const (
 	worldsUsually   = 10
 	tampersUsually  = 20

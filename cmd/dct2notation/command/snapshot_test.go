@@ -24,8 +24,8 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// A signature of a snapshot counts for the manifest and the repository that it was made for,
-// by the policy that was named, and an image's signature never does.
+// A signature of a snapshot counts only for the manifest and the repository for which it was made,
+// by the named policy. An image's signature never counts.
 func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 	was := dir.UserConfigDir
 	dir.UserConfigDir = t.TempDir()
@@ -51,7 +51,7 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 	manifest := func(name string) ocispec.Descriptor {
 		return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: snapshot.ArtifactType, Digest: digest.FromString(name), Size: 42}
 	}
-	// by makes an envelope that is valid until a time.
+	// by returns a function that makes an envelope which is valid until a given time.
 	by := func(id *pki.Identity, ends time.Time) func(context.Context, ocispec.Descriptor, map[string]string) (notation.Envelope, error) {
 		return func(_ context.Context, d ocispec.Descriptor, metadata map[string]string) (notation.Envelope, error) {
 			d.Annotations, d.ArtifactType = metadata, ""
@@ -86,7 +86,7 @@ func TestSnapshotSignatureCountsForItsOwnManifest(t *testing.T) {
 		"of another manifest":      {app, other, attested, "*", "mismatch", "", signer.Sign},
 		"of another repository":    {other, other, attested, "*", "for another repository", "", signer.Sign},
 		"an image's of its digest": {app, app, map[string]string{migrate.MetadataGUN: app, migrate.MetadataTag + "v1": "targets"}, "*", "it is for an image", "", signer.Sign},
-		// A date that the policy lets pass would decide about another date.
+		// The policy must not ignore this date: it decides about the date of the trust data.
 		"its own, permissive":      {app, app, attested, "*", "", "permissive", signer.Sign},
 		"its own, audited":         {app, app, attested, "*", "", "audit", signer.Sign},
 		"its own, made by hand":    {app, app, attested, "*", "", "", by(id, time.Now().Add(time.Hour))},

@@ -15,8 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A copy that an earlier process has left says nothing of what was signed since, so no verb says
-// yes by it.
+// A copy that an earlier process left says nothing of what was signed since. No verb says yes
+// because of it.
 func TestACopyOlderThanTheLedgersHolderIsNotRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -37,8 +37,8 @@ func TestACopyOlderThanTheLedgersHolderIsNotRead(t *testing.T) {
 	}
 }
 
-// A copy has all only if it was made after the last pass of the process that has the ledger, and the next
-// has not begun.
+// A copy is complete only if it was made after the last pass of the process that holds the ledger,
+// and before the next pass began.
 func TestACopyHasAllBetweenTwoPasses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -70,8 +70,8 @@ func TestACopyHasAllBetweenTwoPasses(t *testing.T) {
 	}
 }
 
-// What is read from a copy that may lack something is no whole: verify does not say that both sides agree,
-// and a policy that is written from it is told to be a part.
+// What is read from a copy that may lack something is incomplete. verify does not say that both
+// sides agree, and a policy written from it is reported as partial.
 func TestACopyThatMayLackSomethingIsNotRelied(t *testing.T) {
 	g := newGround(t)
 	p := g.places[0]
@@ -100,8 +100,8 @@ func TestACopyThatMayLackSomethingIsNotRelied(t *testing.T) {
 	}
 }
 
-// A repository that is withdrawn as a whole keeps its tags in the registry. One that Notation trusts, and
-// that no run knows of, is told of before and after.
+// A repository that is withdrawn as a whole keeps its tags in the registry. A tag that Notation
+// trusts and no run knows of is reported before undo and after it.
 func TestATagOfAWithdrawnRepositoryIsToldOf(t *testing.T) {
 	g := newGround(t)
 	p := g.places[0]

@@ -16,7 +16,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// found is that these tags are in one of these classes.
+// found expects these tags in one of these classes.
 func found(tags []string, classes ...verify.Class) finding {
 	f := finding{tags: map[string][]verify.Class{}}
 	for _, tag := range tags {
@@ -33,13 +33,13 @@ func unknown(tags []string) finding {
 
 func harmless() finding { return finding{agree: true} }
 
-// at compares with a trust policy of that level.
+// at uses a trust policy of that level for the comparison.
 func (f finding) at(level string) finding {
 	f.level = level
 	return f
 }
 
-// also is that the rows have another class, beside the worst.
+// also expects another class in the rows, besides the worst.
 func (f finding) also(class verify.Class) finding {
 	f.beside = class
 	return f
@@ -57,7 +57,7 @@ func (s *scene) withdraw(class verify.Class) finding {
 	return f
 }
 
-// binding is a payload over the image that binds its tags.
+// binding returns a payload over the image that binds its tags.
 func (s *scene) binding() []byte {
 	d := ocispec.Descriptor{MediaType: s.MediaType, Digest: s.Digest, Size: s.Size, Annotations: map[string]string{migrate.MetadataGUN: s.trust.GUN()}}
 	for _, tag := range s.mark.tags {
@@ -73,7 +73,7 @@ func (s *scene) binding() []byte {
 	return raw
 }
 
-// replace takes the image's signature away and puts others there.
+// replace removes the image's signature and stores others instead.
 func (s *scene) replace(envelopes ...[]byte) {
 	var entries []ocispec.Descriptor
 	for _, e := range envelopes {
@@ -82,13 +82,13 @@ func (s *scene) replace(envelopes ...[]byte) {
 	s.list(s.Descriptor, entries...)
 }
 
-// instead has the image signed by another key alone, and found in a class.
+// instead has only another key sign the image, and expects a class.
 func (s *scene) instead(by *pki.Identity, class verify.Class, more ...func(*signature.SignRequest)) finding {
 	s.replace(s.envelope(by, s.Descriptor, more...))
 	return found(s.mark.tags, class)
 }
 
-// tampers are what is done, and what verify has to say of it.
+// tampers are the changes, with what verify has to report about each.
 var tampers = []struct {
 	name string
 	do   func(*scene) finding
@@ -207,7 +207,7 @@ var tampers = []struct {
 	}},
 	{"the image is deleted, and its tag moved to one that only Notation trusts", func(s *scene) finding {
 		s.mark = s.marks[0]
-		s.remove(s.Descriptor, s.mark.tags...) // what brings it back brings its tags, too
+		s.remove(s.Descriptor, s.mark.tags...) // restoring it also restores its tags
 		must(s.ground.t, s.registry.Tag(s.name, s.tag(), s.trusted.Digest.String()))
 		return found(s.mark.tags, verify.Conflict).also(verify.Gone)
 	}},
@@ -216,7 +216,7 @@ var tampers = []struct {
 		s.push(s.unsigned, s.envelope(s.ground.old, s.unsigned))
 		s.move(tag, s.Descriptor, s.unsigned)
 		f := found([]string{tag}, verify.Conflict).also(verify.Expired).at("permissive")
-		f.tags["old"] = []verify.Class{verify.NotationOnly} // has that image, too
+		f.tags["old"] = []verify.Class{verify.NotationOnly} // points to that image, too
 		return f
 	}},
 	{"a new tag that DCT does not name has a trusted image", func(s *scene) finding {
@@ -239,7 +239,7 @@ var tampers = []struct {
 		d := s.Descriptor
 		d.Digest = dangling().Digest
 		s.vouch(tag, d)
-		return found([]string{tag}, verify.Conflict).also(verify.Gone) // the tag has an image that Notation trusts
+		return found([]string{tag}, verify.Conflict).also(verify.Gone) // the tag points to an image that Notation trusts
 	}},
 	{"DCT revokes a tag", func(s *scene) finding {
 		tag := s.tag()
@@ -302,7 +302,7 @@ var tampers = []struct {
 	{"the trust data of an earlier day is served", func(s *scene) finding {
 		s.keepTrust()
 		s.serve(s.before)
-		return found([]string{"old"}, verify.DCTOnly) // what it says is compared; that it is old, a ledger tells
+		return found([]string{"old"}, verify.DCTOnly) // its content is compared; only a ledger shows that it is old
 	}},
 	{"the trust data of an earlier day is served, and runs have seen newer", func(s *scene) finding {
 		s.keepTrust()
@@ -345,7 +345,7 @@ var tampers = []struct {
 		return unknown(s.mark.tags)
 	}},
 	{"a tag is moved, and the registry is in trouble with DCT's image", func(s *scene) finding {
-		s.mark = s.marks[0] // with one tag: another would tell what the image is
+		s.mark = s.marks[0] // with one tag: another tag would reveal the image
 		s.move(s.tag(), s.Descriptor, s.unsigned)
 		s.status("/manifests/"+s.Digest.String(), http.StatusInternalServerError)
 		return found(s.mark.tags, verify.Moved).also(verify.Unknown)

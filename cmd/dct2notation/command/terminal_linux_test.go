@@ -11,15 +11,15 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/ptytest"
 )
 
-func init() { // whatever the terminal of whoever runs the tests
+func init() { // independent of the terminal in which the tests run
 	_, _ = os.Unsetenv("NO_COLOR"), os.Unsetenv("TERM")
 }
 
-// followed is a line that says what to do next.
+// followed matches a line that says what to do next.
 var followed = regexp.MustCompile(`\n(next|hint): (dct2notation |NOTATION_CONFIG=|unsigned \(1 repository\): )`)
 
-// A repository that cannot be read is told once on a terminal, whatever the verb: not as a message, in the result and as
-// the error at the end.
+// On a terminal, a repository that cannot be read is reported once, by every verb: in the result,
+// and not also as a message and as the final error.
 func TestATerminalIsToldOnce(t *testing.T) {
 	g := newGround(t)
 	p := g.places[0]
@@ -39,7 +39,8 @@ func TestATerminalIsToldOnce(t *testing.T) {
 			append([]string{"ready", "--no-ledger", "--date", "2099-12-08"}, judged...),
 		} {
 			code, text := show(append(verb, repositories...)...)
-			// What is not read has one reason, and where that is all there is the command ends with another.
+			// What is not read has one reason. If there is nothing else, the command's final error
+			// is a different one.
 			for _, once := range []string{"has no file root of it", "none has any", "is the name right"} {
 				if n := strings.Count(text, once); n > 1 {
 					t.Errorf("%v %v: got %q %d times, want it once (exit code %d)\n%s", verb, repositories, once, n, code, text)

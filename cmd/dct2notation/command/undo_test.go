@@ -36,7 +36,7 @@ type undone struct {
 	Complete   bool           `json:"complete"`
 }
 
-// undo is one call of the program on a ledger.
+// undo calls the program once on a ledger.
 func (y *yard) undo(ledger string, more ...string) (int, undone) {
 	y.t.Helper()
 	if !slices.Contains(more, "--certificate") {
@@ -52,8 +52,8 @@ func (y *yard) undo(ledger string, more ...string) (int, undone) {
 	return code, u
 }
 
-// attach signs the image with a key of the yard, or of a stranger, and stores that in the
-// repository bad, as some other tool does.
+// attach signs the image with the yard's key or a stranger's, and stores the signature in the
+// repository bad, as another tool would.
 func (y *yard) attach(key notation.Key, image ocispec.Descriptor, metadata map[string]string) digest.Digest {
 	y.t.Helper()
 	s, err := notation.Open(y.t.Context(), key, notation.Options{})
@@ -79,7 +79,7 @@ func (y *yard) release() notation.Key {
 	return notation.Key{Name: "release", Plugin: kmstest.Name, ID: "release", Config: y.plugin.Config(), PluginPath: y.plugin.Path, Timeout: 10 * time.Second}
 }
 
-// stranger is the key of somebody else.
+// stranger returns somebody else's key.
 func stranger(t *testing.T) notation.Key {
 	t.Helper()
 	ca, err := pki.NewAuthority("a stranger")
@@ -114,14 +114,15 @@ func TestUndoLeavesTheSignaturesOfOthers(t *testing.T) {
 			if len(list) != 2 || list[0].Digest != theirs || list[1].Digest != sameKey || y.signatures("good", y.good) != 0 {
 				t.Errorf("got listed %v, want %s and %s, and none of the other image", list, theirs, sameKey)
 			}
-			if code, r := y.run(); code != 0 || r.Results[migrate.ResultSigned] != 1 { // of bad the key's own is found
+			if code, r := y.run(); code != 0 || r.Results[migrate.ResultSigned] != 1 { // for bad, the key's own signature is found
 				t.Errorf("run again: got exit code %d, %+v, want 0, 1 signed", code, r.Results)
 			}
 		})
 	}
 }
 
-// Each request of an undo in turn loses its answer, and each time the next one finishes it.
+// One after the other, each request of an undo loses its answer. Each time, the next undo finishes
+// the work.
 func TestUndoIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	for _, referrers := range []bool{true, false} {
@@ -140,7 +141,7 @@ func TestUndoIsFinishedByTheNext(t *testing.T) {
 					}
 					return false
 				})
-				y.undo("ledger.db", y.registry.Host()+"/bad") // what it says is not the point
+				y.undo("ledger.db", y.registry.Host()+"/bad") // its result does not matter here
 				last.Store(max(last.Load(), n.Load()-1))
 				y.registry.SetHook(nil)
 				if code, u := y.undo("ledger.db", y.registry.Host()+"/bad"); code != 0 || y.signatures("bad", y.bad) != 0 {
@@ -167,8 +168,8 @@ func TestUndoSaysWhereDeletingIsDisabled(t *testing.T) {
 	}
 }
 
-// A ledger is a file: whoever can write it can make its chain of hashes anew. What it then names
-// is deleted only if it is what it says.
+// A ledger is a file: whoever can write it can recompute its hash chain. What it then names is
+// deleted only if it is what the ledger says.
 func TestForgedLedgerDeletesNothing(t *testing.T) {
 	t.Parallel()
 	for _, referrers := range []bool{true, false} {
@@ -191,7 +192,7 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 			must(t, err)
 			index, err := y.registry.PutIndex("bad", "multi", "multi")
 			must(t, err)
-			// The envelope of one image in a manifest that says it is of another.
+			// The envelope of one image, in a manifest that names another.
 			annotations := map[string]string{ocispec.AnnotationCreated: "2026-01-02T03:04:05Z"}
 			manifest, moved, err := registry.PackSignature(image, mediaType, blob, annotations)
 			must(t, err)
@@ -234,7 +235,7 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 					t.Fatalf("%s: got writes %q, want none", name, w[before:])
 				}
 				switch name {
-				case "another repository": // it does not have it, and that is all that is wanted
+				case "another repository": // it does not have it, which is all that is required
 					if code != 0 || u.Results["gone"] != 1 {
 						t.Errorf("%s: got exit code %d, %+v, want 0, 1 gone", name, code, u)
 					}
@@ -248,7 +249,7 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 					}
 				}
 			}
-			// The same ledger without a lie does it: it was the lies that were refused.
+			// The same ledger without the lies works, so it was the lies that were refused.
 			y.forge("true.db", state.Key{Repository: host + "/bad", Digest: y.bad.Digest.String(), KeyName: "release"}, gun, leaf, ours.Digest)
 			if code, u := y.undo("true.db"); code != 0 || u.Results["removed"] != 1 || len(y.writes()) == before {
 				t.Errorf("the truth: got exit code %d, %+v, want 0, 1 removed", code, u)
@@ -257,9 +258,9 @@ func TestForgedLedgerDeletesNothing(t *testing.T) {
 	}
 }
 
-// A history has no key: who writes the ledger can have it say that a run of the same tool, by
-// another certificate, has made a signature. Only what is by a certificate that the caller names is
-// deleted, and without one nothing is.
+// A history has no key: whoever writes the ledger can claim that a run of the same tool made a
+// signature with another certificate. Only signatures by a certificate that the caller names are
+// deleted. Without one, nothing is deleted.
 func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
@@ -268,7 +269,7 @@ func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
 	}
 	host, victim := y.registry.Host(), stranger(t)
 	gun := host + "/bad"
-	theirs := y.attach(victim, y.bad, map[string]string{migrate.MetadataGUN: gun}) // as another team's run does
+	theirs := y.attach(victim, y.bad, map[string]string{migrate.MetadataGUN: gun}) // as another team's run would
 	s, err := notation.Open(t.Context(), victim, notation.Options{})
 	must(t, err)
 	y.forge("forged.db", state.Key{Repository: gun, Digest: y.bad.Digest.String(), KeyName: "release"}, gun, s.Leaf(), theirs)
@@ -284,7 +285,7 @@ func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
 		"none":                         {[]string{"--certificate"}, cli.ExitUsage, 0},
 	} {
 		args := c.args
-		if name == "none" { // not even the one of the test's own
+		if name == "none" { // not even the test's own certificate
 			code := Main(context.Background(), nil, []string{"undo", "--yes", "--plain-http", "--registry-config", y.path("config.json"), "--state", y.path("forged.db")},
 				cli.Streams{In: strings.NewReader(""), Out: &bytes.Buffer{}, Err: &bytes.Buffer{}})
 			if code != c.code {
@@ -304,8 +305,8 @@ func TestUndoDeletesNothingOfACertificateThatIsNotNamed(t *testing.T) {
 	}
 }
 
-// An entry that points to nothing, as other tools leave it, goes from the list. What the
-// registry does not show now is not deleted, though the list and the ledger name it.
+// An entry that points to nothing, as other tools leave it, is removed from the list. What the
+// registry does not show now is not deleted, even if the list and the ledger name it.
 func TestUndoMendsTheListAndDeletesNothingUnseen(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{})
@@ -342,7 +343,7 @@ func TestUndoMendsTheListAndDeletesNothingUnseen(t *testing.T) {
 	}
 }
 
-// forge makes a ledger of one signed item, whole and consistent.
+// forge makes a complete, consistent ledger with one signed item.
 func (y *yard) forge(name string, k state.Key, gun, leaf string, signature digest.Digest) {
 	y.t.Helper()
 	l, err := state.Open(y.path(name), state.Options{Tool: "forger"})
@@ -353,7 +354,7 @@ func (y *yard) forge(name string, k state.Key, gun, leaf string, signature diges
 	must(y.t, l.Close())
 }
 
-// writes are the requests that may have changed something in the registry.
+// writes returns the requests that may have changed something in the registry.
 func (y *yard) writes() []string {
 	return slices.DeleteFunc(y.registry.Log(), func(line string) bool {
 		return strings.HasPrefix(line, "GET ") || strings.HasPrefix(line, "HEAD ")

@@ -57,19 +57,19 @@ import (
 // besideDoc holds the table that TestVerdictsBesideTheRealTools makes.
 const besideDoc = "../../../docs/design/verdicts.md"
 
-// A consumer is what the two tools that users have say of a tag.
+// consumer returns the verdicts of the two tools that users have about a tag.
 type consumer interface {
-	// notation returns nil if notation verify accepts a tag by the policy of a level.
+	// notation returns nil if notation verify accepts a tag under the policy of a level.
 	notation(p *place, tag, level string) error
 	// docker returns the digest, in hex, that docker trusts under a tag.
 	docker(p *place, tag string) (string, error)
 }
 
-// TestVerdictsBesideTheRealTools holds promise 6 against the tools themselves: wherever
-// notation verify refuses a tag, or docker trusts none or another digest under it, verify does not say that
-// both sides agree. Each kind of tamper is done once in each registry. The tools are the commands where
-// DCT2NOTATION_E2E_BIN names the folder with notation and docker is installed (make e2e), and else the
-// libraries that they are made of; the table is the same.
+// TestVerdictsBesideTheRealTools tests promise 6 against the tools themselves: wherever notation
+// verify refuses a tag, or docker trusts none or another digest under it, verify does not say that
+// both sides agree. Each kind of tamper is done once in each registry. If DCT2NOTATION_E2E_BIN
+// names the folder with notation, and docker is installed (make e2e), the tools are the commands;
+// otherwise they are the libraries that the commands are made of. The table is the same.
 func TestVerdictsBesideTheRealTools(t *testing.T) {
 	if !besideRealTools {
 		t.Skip("compares the whole table, and has no short form")
@@ -100,7 +100,7 @@ func TestVerdictsBesideTheRealTools(t *testing.T) {
 	schematest.Made(t, besideDoc, "table", table.String(), *update)
 }
 
-// besideRow is what the three say of one tag.
+// besideRow holds the three verdicts about one tag.
 type besideRow struct {
 	tag                    string
 	ours                   verify.Class
@@ -108,7 +108,7 @@ type besideRow struct {
 	accepted, sameAsDocker bool
 }
 
-// fooled returns an error if verify calls well what another refuses.
+// fooled returns an error if verify accepts what another tool refuses.
 func (r besideRow) fooled() error {
 	switch {
 	case r.ours == verify.Agree && !r.accepted:
@@ -121,7 +121,7 @@ func (r besideRow) fooled() error {
 	return nil
 }
 
-// beside asks all three of one tag that the tamper concerns in each way that verify sees it.
+// beside asks all three about one affected tag for each way in which verify reports the tamper.
 func (g *ground) beside(tools consumer, p *place, s *scene, f finding) []besideRow {
 	g.t.Helper()
 	ledger := ""
@@ -138,7 +138,7 @@ func (g *ground) beside(tools consumer, p *place, s *scene, f finding) []besideR
 	for _, tag := range tags {
 		row := besideRow{tag: tag, ours: classOf(v, p, tag), notation: "accepts", docker: "nothing"}
 		if slices.ContainsFunc(rows, func(r besideRow) bool { return r.ours == row.ours }) || tag == "" {
-			continue // the tags of one image are alike
+			continue // the tags of one image are equivalent
 		}
 		if err := tools.notation(p, tag, level); err != nil {
 			row.notation = "refuses"
@@ -156,7 +156,7 @@ func (g *ground) beside(tools consumer, p *place, s *scene, f finding) []besideR
 	return rows
 }
 
-// classOf is what verify said of a tag, or of its repository as a whole.
+// classOf returns verify's class for a tag, or for its repository as a whole.
 func classOf(v report.Verification, p *place, tag string) verify.Class {
 	for _, r := range v.Repositories {
 		if r.GUN != p.trust.GUN() {
@@ -184,7 +184,7 @@ func (l *libraries) notation(p *place, tag, level string) error {
 	must(l.t, err)
 	repository, err := orasremote.NewRepository(p.trust.GUN())
 	must(l.t, err)
-	repository.PlainHTTP, repository.Client = true, http.DefaultClient // without repetitions
+	repository.PlainHTTP, repository.Client = true, http.DefaultClient // without retries
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	desc, err := repository.Resolve(ctx, tag)
@@ -221,7 +221,7 @@ func (l *libraries) docker(p *place, tag string) (string, error) {
 	return hex.EncodeToString(target.Hashes["sha256"]), nil
 }
 
-// commands are the real ones.
+// commands are the real commands.
 type commands struct {
 	*ground
 	bin string
@@ -262,10 +262,10 @@ func (c *commands) notation(p *place, tag, level string) error {
 	return err
 }
 
-// docker has seen nothing before, as on a new machine.
+// docker starts without any state, as on a new machine.
 func (c *commands) docker(p *place, tag string) (string, error) {
 	if os.Getenv("DCT2NOTATION_E2E_DOCKER") == "no" {
-		return (&libraries{c.ground}).docker(p, tag) // run.sh says that docker is left out
+		return (&libraries{c.ground}).docker(p, tag) // run.sh reports that docker is left out
 	}
 	home := c.t.TempDir()
 	server, err := url.Parse(c.ground.notary.URL())
@@ -288,15 +288,15 @@ func (c *commands) docker(p *place, tag string) (string, error) {
 	return shown[0].SignedTags[0].Digest, nil
 }
 
-// The numbers that can be asked for: how many tampers, and those of an earlier seed.
+// These variables set the number of tampers and the seed to repeat.
 const (
 	tampersVar    = "DCT2NOTATION_TAMPERS"
 	tamperSeedVar = "DCT2NOTATION_TAMPER_SEED"
 )
 
-// Promise 6: whatever is changed behind the migration's back on either side, verify says so
-// of the tags that it concerns, in a class that fits, and of no others; and it does not
-// cry wolf over what harms nobody.
+// Promise 6: whatever is changed on either side without the migration's knowledge, verify reports
+// it for the affected tags, in a suitable class, and for no others. It raises no false alarm about
+// harmless changes.
 func TestEveryTamperIsFound(t *testing.T) {
 	number := func(name string, usual uint64) uint64 {
 		text := os.Getenv(name)
@@ -313,7 +313,7 @@ func TestEveryTamperIsFound(t *testing.T) {
 	must(t, g.agrees())
 	order := random.Perm(len(tampers))
 	for i := range int(number(tampersVar, tampersUsually)) {
-		k := tampers[order[i%len(order)]] // each kind as often as the next
+		k := tampers[order[i%len(order)]] // each kind equally often
 		p := g.places[random.IntN(len(g.places))]
 		s := &scene{place: p, mark: p.marks[random.IntN(len(p.marks))], Rand: random}
 		f := k.do(s)
@@ -340,7 +340,7 @@ func TestEveryTamperIsFound(t *testing.T) {
 	}
 }
 
-// differences are the rows on which the sides do not agree.
+// differences returns the rows on which the sides do not agree.
 func differences(v report.Verification) (text string) {
 	for _, r := range v.Repositories {
 		text += fmt.Sprintf("\n%s %s %s", r.GUN, r.Class, r.Reason)
@@ -353,7 +353,7 @@ func differences(v report.Verification) (text string) {
 	return text
 }
 
-// rows checks what was said of one repository.
+// rows checks the verdict about one repository.
 func (f finding) rows(p *place, r verify.Repository) error {
 	if r.GUN != p.trust.GUN() || r.Class != f.whole {
 		return fmt.Errorf("%s is %s %s, want %s", r.GUN, r.Class, r.Reason, f.whole)
@@ -405,7 +405,7 @@ func (f finding) rows(p *place, r verify.Repository) error {
 	return nil
 }
 
-// naming has an envelope name the plugin that is to verify it.
+// naming makes an envelope name a plugin for its verification.
 func naming(plugin string) func(*signature.SignRequest) {
 	return func(r *signature.SignRequest) {
 		r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes,
@@ -413,8 +413,8 @@ func naming(plugin string) func(*signature.SignRequest) {
 	}
 }
 
-// A snapshotOf a place's trust data has signatures attached by hand, as anybody can who has the
-// directory.
+// snapshotWith makes a snapshot of a place's trust data and attaches signatures by hand, as anybody
+// can who has the directory.
 func (g *ground) snapshotWith(dirName string, p *place, by ...func(manifest ocispec.Descriptor) []byte) {
 	g.t.Helper()
 	code, _, said := g.main("snapshot", "-O", g.path(dirName), p.trust.GUN())
@@ -443,9 +443,9 @@ func (g *ground) snapshotWith(dirName string, p *place, by ...func(manifest ocis
 	g.writeJSON(dirName+"/index.json", index)
 }
 
-// Whoever can attach a signature names a program in it. Notation's own verifier would start it, from
-// notation's folder of plugins or, as the name is joined to a path, from anywhere. No verb does, at any
-// level of the trust policy, whether the signer's certificate is trusted or not.
+// Whoever can attach a signature can name a program in it. Notation's own verifier would start it,
+// from notation's folder of plugins or, as the name is joined to a path, from anywhere. No verb
+// starts it, at any level of the trust policy, whether or not the signer's certificate is trusted.
 func TestNothingThatASignatureNamesIsStarted(t *testing.T) {
 	g := newGround(t)
 	was := dir.UserLibexecDir
@@ -490,9 +490,9 @@ func TestNothingThatASignatureNamesIsStarted(t *testing.T) {
 	}
 }
 
-// A stranger's certificate names the server that says whether it was revoked. Asking it would tell
-// the stranger who looks and when, and have us send requests into our own network. A lenient level
-// goes on to revocation where the certificate is not trusted.
+// A stranger's certificate names the server to ask about its revocation. Asking it would tell the
+// stranger who looks and when, and would let him send requests into our own network. A lenient
+// level goes on to revocation even if the certificate is not trusted.
 func TestNobodyIsAskedForAStranger(t *testing.T) {
 	g := newGround(t)
 	var asked atomic.Int64
@@ -520,7 +520,7 @@ func TestNobodyIsAskedForAStranger(t *testing.T) {
 	for _, level := range levels {
 		policy := g.path(level + ".json")
 		code, _, said := g.main("verify", "--trust-policy", policy, p.trust.GUN())
-		if code != cli.ExitDone { // the release key's own signature is there as before
+		if code != cli.ExitDone { // the release key's own signature is still there
 			t.Errorf("verify at level %s: got exit code %d, want %d: %s", level, code, cli.ExitDone, said)
 		}
 		if code, _, said := g.mainOf([]string{"snapshot", "verify"}, "--snapshot-trust-policy", policy, g.path("archive")); code == cli.ExitUsage {
@@ -569,8 +569,8 @@ func TestVerificationPluginsAreAsConfigured(t *testing.T) {
 	}
 }
 
-// A signature that names a verification plugin is unknown until the plugin is named to us, and then
-// what the plugin says of it.
+// A signature that names a verification plugin is unknown until the user names the plugin. Then the
+// plugin's verdict counts.
 func TestSignaturesAreVerifiedByTheNamedPlugin(t *testing.T) {
 	g := newGround(t)
 	installed, err := kmstest.Install(g.path("libexec"), kmstest.Behaviour{Capability: kmstest.VERIFIER})
@@ -621,8 +621,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A list in a tag in which nothing is trusted is no verdict while the registry may have another, by the
-// referrers API: not where the tag has an old list either.
+// If nothing in a tag's list is trusted, this is no verdict while the registry may have another
+// list in the referrers API. This also holds if the tag has an old list.
 func TestUntrustedListInATagIsNoVerdictWhereTheAPIComesBack(t *testing.T) {
 	g := newGround(t)
 	p := g.places[0]

@@ -25,7 +25,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A buffer is what a command writes while a test reads it.
+// buffer holds what a command writes while a test reads it.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -43,7 +43,7 @@ func (o *buffer) String() string {
 	return o.b.String()
 }
 
-// vigil is a watch that goes on.
+// vigil is a running watch.
 type vigil struct {
 	*yard
 	out, err buffer
@@ -64,7 +64,7 @@ func (y *yard) watch(args ...string) *vigil {
 	return v
 }
 
-// passes are those that have ended.
+// passes returns the passes that have ended.
 func (v *vigil) passes() []report.Run {
 	v.t.Helper()
 	var all []report.Run
@@ -78,7 +78,7 @@ func (v *vigil) passes() []report.Run {
 	return all
 }
 
-// Until waits for what is to come about.
+// until waits for a condition.
 func (v *vigil) until(what string, ok func() bool) {
 	v.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -93,14 +93,14 @@ func (v *vigil) until(what string, ok func() bool) {
 	}
 }
 
-// more waits until so many more passes have ended that have begun from now on.
+// more waits until n more passes have ended that began after the call.
 func (v *vigil) more(n int) {
 	v.t.Helper()
 	before := len(v.passes())
 	v.until(fmt.Sprintf("%d more passes", n), func() bool { return len(v.passes()) > before+n })
 }
 
-// end is how it ends by itself.
+// end waits for the watch to end by itself, and returns its exit code.
 func (v *vigil) end() int {
 	v.t.Helper()
 	select {
@@ -112,14 +112,14 @@ func (v *vigil) end() int {
 	}
 }
 
-// stopped is how it ends at a signal.
+// stopped sends a signal and returns the exit code.
 func (v *vigil) stopped() int {
 	v.t.Helper()
 	close(v.stop)
 	return v.end()
 }
 
-// last is the last pass that has ended.
+// last returns the last pass that has ended.
 func (v *vigil) last() report.Run {
 	all := v.passes()
 	if len(all) == 0 {
@@ -138,8 +138,8 @@ func (y *yard) sign(repo, tag string) ocispec.Descriptor {
 	return image
 }
 
-// A server that is away, or an image that fails, ends no watch: what could not be done is done
-// once it can, with one key operation for each image.
+// Neither an unavailable server nor a failing image ends a watch. What could not be done is done as
+// soon as possible, with one key operation for each image.
 func TestWatchOutlastsWhatPasses(t *testing.T) {
 	t.Parallel()
 	away := func(w http.ResponseWriter, _ *http.Request) bool {
@@ -200,8 +200,8 @@ func TestWatchOutlastsWhatPasses(t *testing.T) {
 	}
 }
 
-// A watch over the changefeed reads what has changed, and a repository that is new is signed
-// once there is a pin for it.
+// A watch over the changefeed reads what has changed. A new repository is signed once there is a
+// pin for it.
 func TestWatchFollowsTheChangefeed(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
@@ -234,9 +234,9 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	must(t, os.Rename(y.path("next.json"), y.path("pins.json")))
 	v.until("the new repository", func() bool { return y.signatures("fresh", fresh) == 1 && v.last().Complete })
 
-	// A proxy's 404 for the root of a repository that the feed names for the first time: however
-	// well the rest of a pass goes, it is not complete, and the next one reads the repository
-	// again. The server's own 404, too.
+	// A proxy answers 404 for the root of a repository that the feed names for the first time.
+	// However well the rest of the pass goes, the pass is incomplete, and the next one reads the
+	// repository again. The same holds for the server's own 404.
 	for name, body := range map[string]string{"proxy": "", "lost": `{"errors":[{"code":"METADATA_NOT_FOUND"}]}`} {
 		image, err := y.registry.PutImage(name, "v1", name)
 		must(t, err)
@@ -268,7 +268,7 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 		v.until("a complete pass over nothing", func() bool { return v.last().Complete && v.last().Repositories == 0 })
 	}
 
-	// Changefeeds may be down too.
+	// The changefeed may be down too.
 	y.notary.SetHook(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true })
 	v.until("trouble", func() bool { return strings.Contains(v.err.String(), "502") })
 	last := y.sign("bad", "v2")
@@ -280,7 +280,7 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	}
 }
 
-// A watch that is stopped while it waits says what its last pass came to.
+// A watch that is stopped while it waits reports the outcome of its last pass.
 func TestStoppedWatchSaysWhatTheLastPassCameTo(t *testing.T) {
 	t.Parallel()
 	for refused, want := range map[bool]int{false: cli.ExitDone, true: cli.ExitFailures} {
@@ -300,7 +300,7 @@ func TestStoppedWatchSaysWhatTheLastPassCameTo(t *testing.T) {
 	}
 }
 
-// What will not pass ends a watch: it is not to look as if all were well.
+// A permanent error ends a watch, so that it does not look as if all were well.
 func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]struct {
@@ -341,7 +341,7 @@ func TestWatchEndsAtWhatDoesNotPass(t *testing.T) {
 	}
 }
 
-// A certificate that expires while the watch goes on ends it, and no operation is spent.
+// A certificate that expires during a watch ends it, and no operation is spent.
 func TestWatchEndsWithTheCertificate(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})
@@ -360,8 +360,8 @@ func TestWatchEndsWithTheCertificate(t *testing.T) {
 	}
 }
 
-// Passes leave nothing behind: no goroutine, no memory, no open file, and an image that
-// is never there does not make the ledger grow.
+// Passes leave no goroutine, memory or open file behind. An image that is always missing does not
+// make the ledger grow.
 func TestManyPassesLeaveNothingBehind(t *testing.T) {
 	y := newYard(t, registrytest.Options{Referrers: true})
 	must(t, y.registry.Delete("bad", y.bad.Digest.String()))
@@ -389,7 +389,8 @@ func TestManyPassesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// traces are what a process holds: the least of some looks, as a pass may go on.
+// traces are the resources that a process holds: the minimum of some readings, since a pass may be
+// running.
 type traces struct {
 	goroutines, files int
 	heap              uint64
@@ -403,7 +404,7 @@ func (y *yard) traces() traces {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		files, _ := os.ReadDir("/proc/self/fd") // elsewhere than on Linux: none
+		files, _ := os.ReadDir("/proc/self/fd") // none on systems other than Linux
 		least.goroutines, least.files, least.heap = min(least.goroutines, runtime.NumGoroutine()), min(least.files, len(files)), min(least.heap, m.HeapAlloc)
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -413,7 +414,7 @@ func (y *yard) traces() traces {
 	return least
 }
 
-// A glob that is mistyped is so in each pass, and is said once.
+// A mistyped glob is mistyped in every pass, but is reported once.
 func TestAWatchWarnsOfAMistypedGlobOnce(t *testing.T) {
 	t.Parallel()
 	y := newYard(t, registrytest.Options{Referrers: true})

@@ -29,49 +29,49 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A world is one registry, one Notary server and what people have done with them, all drawn from one
-// seed. It is changed directly, past the servers' front doors, so that the oracle knows what is there.
+// world is one registry, one Notary server and what people have done with them, all drawn from one
+// seed. It is changed directly in the servers' stores, so that the oracle knows what is there.
 type world struct {
 	*ground
 	seed  uint64
-	off   map[string]bool // features that this world is not to have
-	on    []string        // features that it has, as they were drawn
-	drawn map[string]int  // how often each was asked for
-	story []string        // what happened, for whoever has to find out why
+	off   map[string]bool // features that this world must not have
+	on    []string        // features that it has, in the order drawn
+	drawn map[string]int  // how often each was drawn
+	story []string        // what happened, for debugging
 
 	registry       *registrytest.Registry
 	keys           *worldKeys
-	key            string        // the name of the key that signs
+	key            string        // name of the signing key
 	now            *pki.Identity // its certificate
-	begunPlatforms bool          // a run was to sign the images of indexes
+	begunPlatforms bool          // a run has begun to sign the images of indexes
 	repos          []*place
-	images         map[*place][]ocispec.Descriptor // all that were ever there
+	images         map[*place][]ocispec.Descriptor // all that ever existed
 	children       map[digest.Digest][]ocispec.Descriptor
 	feed           func() []feedEntry // nil: the server's own
 
-	ledger   string                     // that runs write to
+	ledger   string                     // to which runs write
 	made     map[string]map[string]bool // by ledger: the signatures that runs with it made
 	copyOf   map[string]string          // by ledger: the one it was copied from
 	robbed   map[digest.Digest]bool     // images whose signature somebody deleted
-	quiet    bool                       // little is odd here, and little changes
-	vague    bool                       // something is here of which false alarms are allowed
-	final    bool                       // all is repaired
+	quiet    bool                       // little is unusual here, and little changes
+	vague    bool                       // there is something here for which false alarms are allowed
+	final    bool                       // everything is repaired
 	faulty   bool                       // a fault is being injected
-	hidden   bool                       // it has hidden the referrers API from the verb, which saw it nowhere unless sighted
+	hidden   bool                       // a fault has hidden the referrers API from the verb, which saw it nowhere unless sighted
 	sighted  bool
-	lies     sync.Map               // paths of which a server said with its own code that nothing is there
-	expiring map[digest.Digest]bool // images that were signed with an expiry that has passed
+	lies     sync.Map               // paths for which a server said, with its own code, that nothing is there
+	expiring map[digest.Digest]bool // images that were signed with an expiry which has passed
 }
 
-// A feedEntry is a record of the changefeed as notary-server writes it.
+// feedEntry is a record of the changefeed as notary-server writes it.
 type feedEntry struct {
 	ID, GUN, SHA256, Category string
 	Version                   int
 	CreatedAt                 time.Time
 }
 
-// random returns random numbers for one purpose. Each purpose has its own, so that leaving one feature
-// out changes nothing else about the world.
+// random returns random numbers for one purpose. Each purpose has its own, so that leaving out one
+// feature changes nothing else in the world.
 func (w *world) random(what string) *rand.Rand {
 	w.drawn[what]++
 	h := fnv.New64a()
@@ -92,7 +92,7 @@ func (w *world) tell(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf(format, args...))
 }
 
-// newWorld makes a world that no verb has seen yet.
+// newWorld makes a world in which no verb has run yet.
 func newWorld(t *testing.T, base *ground, keys *worldKeys, seed uint64, off map[string]bool) *world {
 	t.Helper()
 	g := *base
@@ -142,7 +142,7 @@ func (w *world) writePins() {
 	w.writeJSON("pins.json", map[string]any{"trust_pinning": map[string]any{"certs": pins}})
 }
 
-// addPlace makes a repository with images, most of which DCT vouches for.
+// addPlace makes a repository with images. DCT vouches for most of them.
 func (w *world) addPlace(name, mediaType string) {
 	p := &place{ground: w.ground, registry: w.registry, name: name, mediaType: mediaType}
 	rt, err := transport.New(transport.Options{Retries: -1})
@@ -197,12 +197,12 @@ func (w *world) newImage(p *place, tag string) ocispec.Descriptor {
 	return d
 }
 
-// vouch stages an entry of DCT, where docker would sign it.
+// vouch stages an entry in DCT, in the role in which docker would sign it.
 func (w *world) vouch(p *place, tag string, d ocispec.Descriptor) {
 	must(w.t, p.trust.Sign(tag, d.Digest.Encoded(), d.Size))
 }
 
-// oddities are what is in few repositories from the beginning.
+// oddities gives a few repositories unusual features from the beginning.
 func (w *world) oddities(p *place, signers bool) {
 	t := w.t
 	entry := func(tag string, hashes map[string][]byte, length int64) {
@@ -295,10 +295,10 @@ func (w *world) foreign(p *place, d ocispec.Descriptor) {
 	w.shuffle(p, d)
 }
 
-// push attaches an envelope to an image, whatever it is of.
+// push attaches an envelope to an image, even if the envelope is over another.
 func (w *world) push(p *place, d ocispec.Descriptor, envelope []byte) ocispec.Descriptor {
 	desc := p.push(d, envelope)
-	w.undo = nil // nothing is taken back
+	w.undo = nil // nothing is reverted
 	return desc
 }
 
@@ -314,7 +314,7 @@ func (w *world) shuffle(p *place, d ocispec.Descriptor) {
 	must(w.t, err)
 	_, err = w.registry.PutManifest(p.name, fallback(d), ocispec.MediaTypeImageIndex, body)
 	if err != nil {
-		w.tell("%v", err) // what is listed is not there, and the registry does not take it
+		w.tell("%v", err) // a listed manifest does not exist, and the registry refuses the list
 	}
 }
 
@@ -374,7 +374,7 @@ var changes = []struct {
 		for _, s := range w.attached(p, d.Digest) {
 			must(w.t, w.registry.Delete(p.name, s.digest.String()))
 			w.robbed[d.Digest] = true
-			w.vague = true // where lists are kept in tags, it still is in one
+			w.vague = true // where lists are kept in tags, it is still in one
 			w.tell("a signature of %s@%.14s is deleted", p.name, d.Digest)
 			break
 		}
@@ -428,7 +428,7 @@ var changes = []struct {
 	}},
 }
 
-// change lets people do a few things.
+// change makes people do a few things.
 func (w *world) change() {
 	for range w.random("changes").IntN(3) {
 		if w.quiet && w.random("quiet").IntN(100) < 80 {
@@ -449,12 +449,12 @@ func pickOne(r *rand.Rand, of []string) string {
 	return of[r.IntN(len(of))]
 }
 
-// tagNames are the tags of a repository that are no lists of signatures.
+// tagNames returns the tags of a repository that are not signature lists.
 func (w *world) tagNames(p *place) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(w.registry.Tags(p.name))), func(tag string) bool { return w.isList(p, tag) })
 }
 
-// Kinds of faults, and the parts of the servers that they strike.
+// Kinds of faults, and the parts of the servers that they affect.
 var (
 	faultKinds    = []string{"404", "404-html", "404-json", "404-any", "404-both", "404-own", "429", "500", "503", "html", "cut", "reset", "stall", "round"}
 	registryParts = map[string]*regexp.Regexp{
@@ -475,7 +475,7 @@ var (
 	}
 )
 
-// trouble has one of the servers answer badly until the returned function is called.
+// trouble makes one of the servers answer badly until the returned function is called.
 func (w *world) trouble() (over func()) {
 	w.serveFeed(nil)
 	r := w.random("trouble")
@@ -501,7 +501,7 @@ func (w *world) trouble() (over func()) {
 	}
 	part := pickOne(r, slices.Sorted(maps.Keys(parts)))
 	kind, when, half := faultKinds[r.IntN(len(faultKinds))], []string{"always", "first", "second", "twice"}[r.IntN(4)], r.IntN(3)
-	if where == "registry" && r.IntN(4) == 0 { // a proxy that does not know a path, or anything
+	if where == "registry" && r.IntN(4) == 0 { // a proxy that does not know a path, or any path
 		part, kind = pickOne(r, []string{"api", "everything"}), faultKinds[r.IntN(6)]
 	}
 	if !w.coin(kind, 100) || !w.coin(where+":"+part, 100) {
@@ -534,7 +534,8 @@ func (w *world) trouble() (over func()) {
 		if when == "first" && n > 0 || when == "second" && n != 1 || when == "twice" && n > 1 {
 			return false
 		}
-		// Only the list of tags tells this from a lie, and that is asked once: it has to be struck too.
+		// Only the list of tags reveals this as a lie, and that is requested once, so it must fail
+		// too.
 		if kind == "404-own" || kind == "404-any" && where == "registry" && (part != "everything" || half < 2 || when == "twice") {
 			w.lies.Store(req.URL.Path, true)
 		}
@@ -555,7 +556,7 @@ func (w *world) trouble() (over func()) {
 	}
 }
 
-// answerBadly sends one bad answer. next is nil if there is no real answer to cut off.
+// answerBadly sends one bad answer. If next is nil, there is no real answer to truncate.
 func (w *world) answerBadly(wr http.ResponseWriter, r *http.Request, next http.Handler, kind, own string) {
 	say := func(code int, mediaType, body string) {
 		wr.Header().Set("Content-Type", mediaType)
@@ -579,7 +580,7 @@ func (w *world) answerBadly(wr http.ResponseWriter, r *http.Request, next http.H
 		badAnswer(kind)(wr, r, next)
 	case "html":
 		say(http.StatusOK, "text/html", "<html>log in</html>")
-	case "round": // pages without end
+	case "round": // endless pages
 		wr.Header().Set("Link", "<"+r.URL.Path+`?n=1>; rel="next"`)
 		say(http.StatusOK, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"tags":["v0"],"repositories":["team/r0"]}`)
 	case "stall":
@@ -593,7 +594,7 @@ func (w *world) answerBadly(wr http.ResponseWriter, r *http.Request, next http.H
 	}
 }
 
-// serveFeed puts a hook before the Notary server, and behind it the world's changefeed.
+// serveFeed puts a hook before the Notary server, and the world's changefeed behind it.
 func (w *world) serveFeed(first notarytest.Hook) {
 	w.notary.SetHook(func(wr http.ResponseWriter, r *http.Request) bool {
 		if first != nil && first(wr, r) {
@@ -613,8 +614,8 @@ func (w *world) serveFeed(first notarytest.Hook) {
 	})
 }
 
-// strangeFeed has the changefeed tell the truth in a strange way: each repository that the server has
-// is in it.
+// strangeFeed makes the changefeed tell the truth in a strange way. Each repository that the server
+// has is in it.
 func (w *world) strangeFeed() {
 	gaps, repeats, deletions, names, anew := w.coin("feed-gaps", 20), w.coin("feed-repeats", 20), w.coin("feed-deletion-of-live", 15), w.coin("feed-odd-names", 10), w.coin("feed-made-anew", 15)
 	if !gaps && !repeats && !deletions && !names && !anew {
@@ -623,7 +624,7 @@ func (w *world) strangeFeed() {
 	w.vague = w.vague || deletions || names
 	base, asked := 1, 0
 	if anew {
-		base = 100_000 // as long as the first database lived
+		base = 100_000 // as many as the first database had
 	}
 	w.feed = func() (all []feedEntry) {
 		if asked++; anew && asked > 4 {
@@ -653,7 +654,7 @@ func (w *world) strangeFeed() {
 	w.serveFeed(nil)
 }
 
-// changeLedger has the runs that follow work with another ledger, or keeps a copy of this one.
+// changeLedger makes later runs use another ledger, or keeps a copy of this one.
 func (w *world) changeLedger() {
 	earlier := w.path("copy.db")
 	raw, err := os.ReadFile(w.ledger)
@@ -670,7 +671,7 @@ func (w *world) changeLedger() {
 	}
 }
 
-// command is a call of a verb that speaks to the servers.
+// command calls a verb that contacts the servers.
 func (w *world) command(verb string, args ...string) (int, []byte, string) {
 	args = append([]string{verb, "-o", "json", "--plain-http", "--docker-trust", "none", "--cache-dir", "none", "--notary-server", w.notary.URL(),
 		"--trust-pinning", w.path("pins.json"), "--registry-config", w.path("config.json")}, args...)
@@ -680,7 +681,7 @@ func (w *world) command(verb string, args ...string) (int, []byte, string) {
 	return w.mainOf(args...)
 }
 
-// mainOf is a call of the program with no other arguments than these.
+// mainOf calls the program with exactly these arguments.
 func (w *world) mainOf(args ...string) (int, []byte, string) {
 	var out, err bytes.Buffer
 	code := Main(context.Background(), nil, args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &err})

@@ -27,14 +27,14 @@ const (
 	dctUnread dctState = "expired" // docker would refuse it
 )
 
-// A dctView is what docker would make of a repository's trust data.
+// dctView is what docker would make of a repository's trust data.
 type dctView struct {
 	state dctState
 	tags  map[string]digest.Digest // what docker runs and our tool signs
-	zero  map[string]digest.Digest // what docker runs too, although its length is 0, and our tool does not sign
+	zero  map[string]digest.Digest // what docker also runs, although its length is 0, and our tool does not sign
 }
 
-// A metadata is what the oracle reads of a TUF file.
+// metadata is what the oracle reads from a TUF file.
 type metadata struct {
 	Signed struct {
 		Expires time.Time
@@ -60,13 +60,14 @@ func (w *world) targets(p *place, role string) map[string]tufTarget {
 	return all
 }
 
-// A tufTarget is an entry of trust data.
+// tufTarget is an entry of trust data.
 type tufTarget struct {
 	digest digest.Digest
 	length int64
 }
 
-// dct reads the files that the server has now, as docker does: targets/releases goes before targets.
+// dct reads the files that the server has now, as docker does: targets/releases takes precedence
+// over targets.
 func (w *world) dct(p *place) dctView {
 	v := dctView{state: dctNone, tags: map[string]digest.Digest{}, zero: map[string]digest.Digest{}}
 	if w.notary.Raw(p.trust.GUN(), "root") == nil {
@@ -96,7 +97,8 @@ func tagShape(tag string) bool {
 	return tag != "" && len(tag) <= 128 && strings.Trim(strings.ToLower(tag), "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }
 
-// vouched are the digests that DCT vouches for now, and with platforms the images that such an index lists.
+// vouched returns the digests that DCT vouches for now, and with platforms also the images that
+// such an index lists.
 func (w *world) vouched(p *place, platforms bool) map[digest.Digest]bool {
 	all := map[digest.Digest]bool{}
 	for _, d := range w.dct(p).tags {
@@ -125,7 +127,7 @@ func (w *world) stored(p *place, d digest.Digest) bool {
 	return err == nil
 }
 
-// tagged is what a tag points to; empty: there is none.
+// tagged returns the digest that a tag points to; empty: there is no such tag.
 func (w *world) tagged(p *place, tag string) digest.Digest {
 	return digest.Digest(w.registry.Tags(p.name)[tag])
 }
@@ -147,7 +149,7 @@ func (w *world) isList(p *place, tag string) bool {
 	})
 }
 
-// hides reports whether the referrers API of a repository was hidden whenever the verb has asked for it and
+// hides reports whether a repository's referrers API was hidden in all of the verb's requests and
 // the verb cannot know that it exists, since no run with the ledger has signed there.
 func (w *world) hides(p *place, ledger bool) bool {
 	if !w.hidden || w.sighted {
@@ -161,15 +163,15 @@ func (w *world) hides(p *place, ledger bool) bool {
 	return true
 }
 
-// A sig is a stored signature manifest, and what is really in it.
+// sig is a stored signature manifest, with its actual content.
 type sig struct {
 	digest digest.Digest
 	blob   digest.Digest // of its envelope; empty: it is lost
-	by     *pki.Identity // nil: of nobody that we know
+	by     *pki.Identity // nil: nobody that we know
 	over   digest.Digest // what was signed
-	until  time.Time     // until when a strict policy lets it pass; zero: never
-	intact bool          // the envelope, whoever made it
-	chain  bool          // its certificate is one that the policy trusts
+	until  time.Time     // until when a strict policy accepts it; zero: never
+	intact bool          // the envelope is unchanged, whoever made it
+	chain  bool          // the policy trusts its certificate
 	ended  bool          // its own expiry has passed
 }
 
@@ -178,7 +180,7 @@ func (s sig) good(image digest.Digest, at time.Time) bool {
 	return s.over == image && s.until.After(at)
 }
 
-// attached are all signatures of an image that the registry has, listed or not.
+// attached returns all signatures of an image in the registry, listed or not.
 func (w *world) attached(p *place, image digest.Digest) (all []sig) {
 	for _, d := range w.registry.Attached(p.name)[image.String()] {
 		all = append(all, w.read(p, d.Digest))
@@ -186,7 +188,7 @@ func (w *world) attached(p *place, image digest.Digest) (all []sig) {
 	return all
 }
 
-// read takes a stored signature apart.
+// read parses a stored signature.
 func (w *world) read(p *place, d digest.Digest) sig {
 	s := sig{digest: d}
 	mediaType, raw, err := w.registry.SignatureBlob(p.name, ocispec.Descriptor{Digest: d})
@@ -227,7 +229,7 @@ func (w *world) read(p *place, d digest.Digest) sig {
 // ours reports whether the tool may have made a signature: its key is one that signs for us.
 func (w *world) ours(s sig) bool { return s.by != nil && (s.by == w.release || s.by == w.keys.next) }
 
-// listed are the signatures of an image as verifiers find them, in their order.
+// listed returns the signatures of an image as verifiers find them, in their order.
 func (w *world) listed(p *place, image digest.Digest) (all []sig) {
 	list, err := w.registry.Signatures(p.name, image.String())
 	must(w.t, err)
@@ -244,16 +246,16 @@ func (w *world) signedAt(p *place, image digest.Digest, at time.Time) bool {
 	return slices.ContainsFunc(w.listed(p, image), func(s sig) bool { return w.ours(s) && s.good(image, at) })
 }
 
-// known reports whether an image has a signature that a run has to take for its own: by the certificate of
-// now, or made with the same ledger.
+// known reports whether an image has a signature that a run must recognize as its own: by the
+// present certificate, or made with the same ledger.
 func (w *world) known(p *place, image digest.Digest) bool {
 	return slices.ContainsFunc(w.listed(p, image), func(s sig) bool {
 		return w.ours(s) && s.good(image, time.Now()) && (s.by == w.now || w.made[w.ledger][p.name+"@"+image.String()+" "+s.digest.String()])
 	})
 }
 
-// passes reports whether notation verify accepts an image under a strict policy: it tries the list in its
-// order, and refuses at the first entry that it cannot fetch.
+// passes reports whether notation verify accepts an image under a strict policy. It tries the list
+// in order, and refuses at the first entry that it cannot fetch.
 func (w *world) passes(p *place, image digest.Digest, at time.Time) bool {
 	for _, s := range w.listed(p, image) {
 		if s.blob == "" {
@@ -283,7 +285,7 @@ func (w *world) trusts(p *place, image digest.Digest, policy string) bool {
 	return false
 }
 
-// A stock is every signature that is in the registry, by repository and digest.
+// stock is every signature in the registry, by repository and digest.
 type stock map[string]map[digest.Digest]sig
 
 func (w *world) stock() stock {
@@ -302,7 +304,7 @@ func (w *world) stock() stock {
 	return all
 }
 
-// liedAbout reports whether a server said with its own code that something is not there which is.
+// liedAbout reports whether a server said with its own code that something which exists does not.
 func (w *world) liedAbout(what ...string) (lied bool) {
 	w.lies.Range(func(path, _ any) bool {
 		lied = lied || slices.ContainsFunc(what, func(s string) bool { return strings.Contains(path.(string), s) })

@@ -23,20 +23,20 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// How many worlds, and which: DCT2NOTATION_WORLD plays a single one again, and leaves out one feature
-// after the other that is not needed for it to fail.
+// These variables set how many worlds are played, and which. DCT2NOTATION_WORLD plays a single one
+// again, and leaves out, one by one, the features that it does not need to fail.
 const (
 	worldsVar    = "DCT2NOTATION_WORLDS"
 	worldSeedVar = "DCT2NOTATION_WORLD"
 	worldsAtOnce = 6
 )
 
-// notYet lists features of worlds that the program does not handle yet, and why.
+// notYet lists features of worlds that the program does not handle yet, with the reason.
 var notYet = map[string]string{}
 
-// A yes that can be trusted: whatever state ledgers, registries and Notary servers are in, and whatever
-// they answer, no verb says complete, well, agree or ends with 0 where somebody who sees everything finds
-// a counter-example, and no key signs what DCT did not vouch for at that moment.
+// A yes can be trusted. Whatever state ledgers, registries and Notary servers are in, and whatever
+// they answer, no verb says complete, well or agree, or ends with 0, if an observer who sees
+// everything finds a counterexample. No key signs what DCT did not vouch for at that moment.
 func TestNoYesIsWrongInRandomWorlds(t *testing.T) {
 	base := &ground{t: t, dir: t.TempDir()}
 	was := dir.UserConfigDir
@@ -51,11 +51,11 @@ func TestNoYesIsWrongInRandomWorlds(t *testing.T) {
 	}
 	n, err := strconv.Atoi(cmp.Or(os.Getenv(worldsVar), fmt.Sprint(worldsUsually)))
 	must(t, err)
-	first := uint64(1) // CI plays the same worlds each time; whoever asks for a number gets new ones
+	first := uint64(1) // CI plays the same worlds each time; if a number is given, there are new ones
 	if os.Getenv(worldsVar) != "" {
 		first = rand.Uint64()
 	}
-	// Verbs wait more than they work, so that more worlds than processors go on at the same time.
+	// Verbs mostly wait, so more worlds than processors run at the same time.
 	var all sync.WaitGroup
 	left := make(chan uint64, n)
 	for i := range n {
@@ -77,24 +77,24 @@ func TestNoYesIsWrongInRandomWorlds(t *testing.T) {
 	t.Logf("verbs by how they ended: %v", keys.ends)
 }
 
-// worldKeys are what all worlds sign with. Each has a name of its own in the one signingkeys.json that
-// notation reads, so that each can renew its certificate.
+// worldKeys are the keys with which all worlds sign. Each has its own name in the one
+// signingkeys.json that notation reads, so that each can renew its certificate.
 type worldKeys struct {
-	next *pki.Identity // the certificate that follows release's, and another key
+	next *pki.Identity // release's next certificate, and another key
 	base *ground
 	mu   sync.Mutex
 	keys map[string]map[string]string // by name; guarded by mu
-	ends map[string]int               // of verbs, by verb and exit code; guarded by mu
+	ends map[string]int               // number of verbs, by verb and exit code; guarded by mu
 }
 
-// count notes how a verb ended: a test of yeses has to see many.
+// count records how a verb ended: a test of yeses must see many.
 func (k *worldKeys) count(verb string, code int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ends[fmt.Sprint(verb, " ", code)]++
 }
 
-// makeWorldKeys issues what all worlds share.
+// makeWorldKeys issues the keys that all worlds share.
 func (g *ground) makeWorldKeys() *worldKeys {
 	g.makeKeys()
 	ca, err := pki.NewAuthority("ground")
@@ -111,7 +111,7 @@ func (g *ground) makeWorldKeys() *worldKeys {
 	return &worldKeys{next: next, base: g, keys: map[string]map[string]string{}, ends: map[string]int{}}
 }
 
-// set gives a key of that name the certificate and the private key in these files.
+// set gives the key of that name the certificate and private key in these files.
 func (k *worldKeys) set(t *testing.T, name, files string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -122,7 +122,7 @@ func (k *worldKeys) set(t *testing.T, name, files string) {
 	must(t, os.Rename(k.base.path("next.json"), k.base.path("notation/signingkeys.json")))
 }
 
-// shrink plays a world again and again, each time without one more feature, as long as it fails.
+// shrink replays a world, each time with one feature less, as long as it fails.
 func shrink(t *testing.T, base *ground, keys *worldKeys, seed uint64) {
 	off := map[string]bool{}
 	w, wrong := play(t, base, keys, seed, off)
@@ -141,7 +141,7 @@ func shrink(t *testing.T, base *ground, keys *worldKeys, seed uint64) {
 	t.Error(w.account(wrong))
 }
 
-// kindOf is a wrong without names and numbers.
+// kindOf returns a finding without names and numbers.
 func kindOf(wrong string) string {
 	line, _, _ := strings.Cut(wrong, "\n")
 	return regexp.MustCompile(`[0-9a-f]*[0-9][0-9a-f]*`).ReplaceAllString(line, "")
@@ -151,7 +151,7 @@ func (w *world) account(wrong string) string {
 	return fmt.Sprintf("%s=%d\n%s\nfeatures: %s\n- %s\n", worldSeedVar, w.seed, wrong, strings.Join(w.on, ", "), strings.Join(w.story, "\n- "))
 }
 
-// play makes a world, has people and verbs do something in it, and returns the first yes that is wrong.
+// play makes a world, lets people and verbs act in it, and returns the first wrong yes.
 func play(t *testing.T, base *ground, keys *worldKeys, seed uint64, off map[string]bool) (_ *world, wrong string) {
 	t.Helper()
 	w := newWorld(t, base, keys, seed, off)
@@ -175,7 +175,7 @@ func play(t *testing.T, base *ground, keys *worldKeys, seed uint64, off map[stri
 	return w, w.repaired()
 }
 
-// repaired has all faults end, and looks whether the verbs get everything done.
+// repaired ends all faults, and checks whether the verbs get everything done.
 func (w *world) repaired() string {
 	for _, p := range w.repos {
 		if w.dct(p).state == dctUnread {
@@ -196,7 +196,7 @@ func (w *world) repaired() string {
 	return ""
 }
 
-// A said is what a verb came to.
+// said is what a verb reported.
 type said struct {
 	verb   string
 	code   int
@@ -206,7 +206,7 @@ type said struct {
 	after  stock
 }
 
-// call runs a verb. Wrong is what none may do, whatever it says.
+// call runs a verb. It returns in wrong what no verb may do, whatever it reports.
 func (w *world) call(verb string, args ...string) (s said, wrong string) {
 	s = said{verb: verb, before: w.stock()}
 	began := time.Now()
@@ -227,7 +227,7 @@ func (w *world) call(verb string, args ...string) (s said, wrong string) {
 	return s, ""
 }
 
-// new are the signatures that were not there before the verb, by image.
+// new returns the signatures that did not exist before the verb, by image.
 func (s said) new() map[string][]sig {
 	all := map[string][]sig{}
 	for image, list := range s.after {
@@ -240,12 +240,12 @@ func (s said) new() map[string][]sig {
 	return all
 }
 
-// wrongf says what is wrong about what a verb said.
+// wrongf describes what is wrong with what a verb reported.
 func (s said) wrongf(format string, args ...any) string {
 	return fmt.Sprintf("%s ended with %d, and %s\n%s\n%.4000s", s.verb, s.code, fmt.Sprintf(format, args...), s.err, s.out)
 }
 
-// chosen draws how repositories are named, and returns the arguments for that.
+// chosen draws how repositories are named, and returns the arguments.
 func (w *world) chosen() []string {
 	glob := w.registry.Host() + "/**"
 	switch {
@@ -263,7 +263,8 @@ func (w *world) chosen() []string {
 
 func discovers(args []string) bool { return slices.Contains(args, "--discover") }
 
-// chosenToCompare is chosen, and now and then one repository less. What was deleted is looked for.
+// chosenToCompare is chosen, sometimes with one repository less. Deleted repositories must be
+// discovered.
 func (w *world) chosenToCompare() []string {
 	deleted := slices.ContainsFunc(w.repos, func(p *place) bool { return w.dct(p).state == dctNone })
 	if deleted && w.coin("looks-for-the-deleted", 60) {
@@ -281,7 +282,7 @@ func (w *world) allAreNamed(args []string) bool {
 	return discovers(args) || !slices.ContainsFunc(w.repos, func(p *place) bool { return !slices.Contains(args, p.trust.GUN()) })
 }
 
-// A ran is what the JSON of run says.
+// ran is the JSON of run.
 type ran struct {
 	Complete  bool
 	Started   time.Time
@@ -289,11 +290,11 @@ type ran struct {
 	NotSigned []struct{ Repository, Digest, Result, Class string } `json:"not_signed"`
 }
 
-// How a run is asked for.
+// how holds the options of a run.
 type how struct {
 	args                                        []string
 	recheck, rebind, platforms, planned, expiry bool
-	some                                        bool            // tags that begin with v
+	some                                        bool            // only tags that begin with v
 	only                                        map[string]bool // references; nil: all
 }
 
@@ -309,7 +310,7 @@ func (w *world) howToRun() (h how) {
 	}
 	h.args = append(h.args, "--signature-format", format, "--key", w.key)
 	h.rebind, h.platforms, h.recheck, h.expiry = w.coin("rebind", 15), w.coin("platforms-all", 20), w.coin("recheck", 30) || w.final, w.coin("expiry", 8)
-	w.begunPlatforms = w.begunPlatforms || h.platforms // what is begun is in the ledger, and verify says so
+	w.begunPlatforms = w.begunPlatforms || h.platforms // what has begun is in the ledger, and verify reports it
 	for flag, on := range map[string]bool{"--rebind": h.rebind, "--platforms=all": h.platforms, "--recheck": h.recheck, "--expiry=1s": h.expiry} {
 		if on {
 			h.args = append(h.args, flag)
@@ -361,12 +362,12 @@ func (w *world) run() string {
 		wrong = s.wrongf("nothing was in its way")
 	}
 	if h.expiry {
-		time.Sleep(1100 * time.Millisecond) // it has passed
+		time.Sleep(1100 * time.Millisecond) // it has expired
 	}
 	return wrong
 }
 
-// failuresIn reads a list of failures: references of what has failed.
+// failuresIn reads a list of failures: references of images that failed.
 func (w *world) failuresIn(path string) map[string]bool {
 	raw, err := os.ReadFile(path)
 	must(w.t, err)
@@ -379,7 +380,7 @@ func (w *world) failuresIn(path string) map[string]bool {
 	return all
 }
 
-// checkSigned looks at what the key was used for. Promises 1, 3 and 4.
+// checkSigned checks what the key was used for. Promises 1, 3 and 4.
 func (w *world) checkSigned(s said, signedBefore map[string]bool, h how) string {
 	for image, list := range s.new() {
 		name, d, _ := strings.Cut(image, "@")
@@ -396,7 +397,7 @@ func (w *world) checkSigned(s said, signedBefore map[string]bool, h how) string 
 			}
 			w.made[w.ledger][image+" "+one.digest.String()] = true
 		}
-		// One that expires before it can be pushed and listed is made anew.
+		// A signature that expires before it can be pushed and listed is made anew.
 		if h.expiry {
 			list = slices.DeleteFunc(list, func(one sig) bool { return one.ended })
 		}
@@ -414,7 +415,7 @@ func (w *world) place(name string) *place {
 	return w.repos[slices.IndexFunc(w.repos, func(p *place) bool { return p.name == name })]
 }
 
-// checkComplete looks for what a run that ended with 0 has not done.
+// checkComplete looks for work that a run which ended with 0 has not done.
 func (w *world) checkComplete(s said, r ran, h how) string {
 	for _, p := range w.repos {
 		state := w.dct(p).state
@@ -427,14 +428,14 @@ func (w *world) checkComplete(s said, r ran, h how) string {
 		}
 		for d := range w.vouched(p, h.platforms) {
 			made := h.expiry && len(s.new()[p.name+"@"+d.String()]) > 0 // and may have expired since
-			// A signature with an expiry of an earlier run may have passed it after it was looked at.
+			// A signature by an earlier run may have expired after it was inspected.
 			if !made && !w.signed(p, d) && !w.signedAt(p, d, r.Started) && !w.excused(p, d, r, h) {
 				return s.wrongf("%s@%s (in the registry: %v) has no good signature of ours; the result says %q", p.name, d, w.stored(p, d), r.class(p, d))
 			}
 		}
 	}
 	if len(s.out) == 0 {
-		return "" // there was nothing to be done
+		return "" // there was nothing to do
 	}
 	code, out, _ := w.mainOf("report", "-o", "json", w.path("run.jsonl"))
 	var again ran
@@ -444,7 +445,7 @@ func (w *world) checkComplete(s said, r ran, h how) string {
 	return ""
 }
 
-// class is what a result says of an image that it lists as not signed.
+// class returns the class that a result gives an image which it lists as not signed.
 func (r ran) class(p *place, d digest.Digest) string {
 	for _, it := range r.NotSigned {
 		if it.Repository == p.trust.GUN() && it.Digest == d.String() {
@@ -460,14 +461,14 @@ func (w *world) excused(p *place, d digest.Digest, r ran, h how) bool {
 	case class == "missing":
 		return !w.stored(p, d) || w.liedAbout(d.String())
 	case h.planned && !r.Complete, h.some && !r.Complete && !w.namedBy(p, d, "v"), h.only != nil && !r.Complete && !h.only[p.trust.GUN()+"@"+d.String()]:
-		return true // it was not asked for
+		return true // it was not requested
 	case w.robbed[d] && !h.recheck && h.only == nil:
 		return true // what the ledger has as done is not looked up
 	}
 	return w.liedAbout(p.trust.GUN()) && discovers(h.args)
 }
 
-// namedBy reports whether DCT has a tag of an image that begins so.
+// namedBy reports whether DCT has a tag of an image with that prefix.
 func (w *world) namedBy(p *place, d digest.Digest, prefix string) bool {
 	for tag, named := range w.dct(p).tags {
 		if named == d && strings.HasPrefix(tag, prefix) {
@@ -477,12 +478,12 @@ func (w *world) namedBy(p *place, d digest.Digest, prefix string) bool {
 	return false
 }
 
-// allMayBeSigned reports whether nothing is in the way of a run.
+// allMayBeSigned reports whether nothing prevents a run from signing everything.
 func (w *world) allMayBeSigned() bool {
 	return !w.faulty && !w.vague && !slices.ContainsFunc(w.repos, func(p *place) bool { return w.dct(p).state != dctGood })
 }
 
-// A verdictRow is a row of verify.
+// verdictRow is a row of verify.
 type verdictRow struct {
 	Tag, Class, Registry string
 	Flags                []string
@@ -540,16 +541,16 @@ func (w *world) verify() string {
 	return ""
 }
 
-// anyTag reports whether there is anything to be compared at all.
+// anyTag reports whether there is anything to compare at all.
 func (w *world) anyTag() bool {
 	if slices.ContainsFunc(w.repos, func(p *place) bool { return w.dct(p).state != dctGood }) {
-		return false // a ledger may tell that there was more
+		return false // a ledger may show that there was more
 	}
 	return slices.ContainsFunc(w.repos, func(p *place) bool { return len(w.dct(p).tags) > 0 })
 }
 
-// lostPlatform reports whether a run signed the image of a platform, and the signature is gone: with the ledger,
-// that is said too.
+// lostPlatform reports whether a run signed the image of a platform, and the signature is gone.
+// With the ledger, verify reports that too.
 func (w *world) lostPlatform() bool {
 	for made := range w.made[w.ledger] {
 		image, _, _ := strings.Cut(made, " ")
@@ -561,8 +562,8 @@ func (w *world) lostPlatform() bool {
 	return false
 }
 
-// adopted reports whether a run with another ledger signed what DCT has withdrawn since: this one's may have
-// found the signature there.
+// adopted reports whether a run with another ledger signed what DCT has since withdrawn. A run with
+// this ledger may have found the signature there.
 func (w *world) adopted(policy string) bool {
 	for ledger := range w.made {
 		for made := range w.made[ledger] {
@@ -576,7 +577,7 @@ func (w *world) adopted(policy string) bool {
 	return false
 }
 
-// checkRow compares a row that says yes with what is there.
+// checkRow compares a row that says yes with the facts.
 func (w *world) checkRow(s said, p *place, row verdictRow, policy string, platforms, ledger bool) string {
 	view, now := w.dct(p), w.tagged(p, row.Tag)
 	dct := cmp.Or(view.tags[row.Tag], view.zero[row.Tag])
@@ -603,8 +604,8 @@ func (w *world) checkRow(s said, p *place, row verdictRow, policy string, platfo
 	return ""
 }
 
-// checkAgreed looks for anything that one side trusts and the other does not. What verify was not asked for
-// is none of it; ready is asked for all.
+// checkAgreed looks for anything that one side trusts and the other does not. What verify was not
+// asked to compare does not count; ready must compare everything.
 func (w *world) checkAgreed(s said, args []string, policy string, at time.Time, platforms, ledger bool) string {
 	for _, p := range w.repos {
 		named := discovers(args) || slices.Contains(args, p.trust.GUN())
@@ -651,7 +652,7 @@ func (w *world) checkTags(s said, p *place, policy string, at time.Time, platfor
 	return ""
 }
 
-// hiddenTag reports whether a server with its own code denied a tag before anything listed it.
+// hiddenTag reports whether a server hid a tag, with its own error code, before anything listed it.
 func (w *world) hiddenTag(p *place, tag string) bool { return w.liedAbout(p.name + "/tags/list") }
 
 func (w *world) plan() string {
@@ -712,7 +713,7 @@ func (w *world) snapshot() string {
 	return wrong
 }
 
-// checkArchive looks for trust data that the server has and the snapshot does not.
+// checkArchive looks for trust data that the server has and the snapshot lacks.
 func (w *world) checkArchive(s said, args []string) string {
 	for _, p := range w.repos {
 		if w.liedAbout(p.trust.GUN() + "/_trust") {
@@ -726,7 +727,7 @@ func (w *world) checkArchive(s said, args []string) string {
 		}
 		for _, role := range w.notary.Roles(p.trust.GUN()) {
 			if s.verb == "ready" && (role == "timestamp" || role == "snapshot") {
-				continue // the server makes these anew by itself
+				continue // the server recreates these by itself
 			}
 			raw := w.notary.Raw(p.trust.GUN(), role)
 			saved, err := os.ReadFile(filepath.Join(w.path("archive"), "blobs", "sha256", digest.FromBytes(raw).Encoded()))
@@ -743,7 +744,7 @@ func (w *world) ready() string {
 	at := time.Now().AddDate(0, 1, 0)
 	args = append(args, "--date", at.Format(time.DateOnly), "--snapshot", w.path("archive"))
 	if _, err := os.Stat(w.path("archive")); err != nil {
-		return "" // none was taken
+		return "" // no snapshot was taken
 	}
 	ledger := false
 	if _, made := w.made[w.ledger]; made && w.coin("ready-ledger", 60) {
@@ -773,7 +774,7 @@ func (w *world) ready() string {
 	return ""
 }
 
-// decisions are ticks for all that people have to look at.
+// decisions returns ticks for everything that people must check.
 func (w *world) decisions() string {
 	var b strings.Builder
 	b.WriteString("version: 1\nticks:\n")
@@ -784,7 +785,7 @@ func (w *world) decisions() string {
 	return w.path("decisions.yaml")
 }
 
-// takeBack is undo.
+// takeBack runs undo.
 func (w *world) takeBack() string {
 	if w.made[w.ledger] == nil {
 		return ""
@@ -821,7 +822,7 @@ func (w *world) takeBack() string {
 	return wrong
 }
 
-// lists are the digests that are listed for each image that has signatures.
+// lists returns the listed digests of each image that has signatures.
 func (w *world) lists() map[string]map[digest.Digest]bool {
 	all := map[string]map[digest.Digest]bool{}
 	for image := range w.stock() {

@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// The administrator of every cluster here. It listens on 127.0.0.1, and lives for a test.
+// The administrator's token of every cluster here. The cluster listens on 127.0.0.1, and lives for
+// one test.
 const token = "administrator"
 
-// A cluster is an API server with nothing in it.
+// cluster is an empty API server.
 type cluster struct {
 	*client
 	kubeconfig string
@@ -21,7 +22,7 @@ type cluster struct {
 
 func newCluster(t *testing.T, tls *authority) *cluster {
 	t.Helper()
-	// Both are built before either runs.
+	// Both are built before either starts.
 	etcd.binary(t)
 	apiserver.binary(t)
 	store := "http://127.0.0.1:" + freePort(t)
@@ -38,7 +39,7 @@ func newCluster(t *testing.T, tls *authority) *cluster {
 		"--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--cert-dir="+folder, "--tls-cert-file="+crt, "--tls-private-key-file="+key,
 		"--token-auth-file="+tokens, "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+crt, "--service-account-signing-key-file="+key,
-		// Nobody makes the account that every Pod would have to have.
+		// Nothing else creates the account that every Pod needs.
 		"--disable-admission-plugins=ServiceAccount")
 	c := &cluster{client: &client{base: "https://127.0.0.1:" + port, http: &http.Client{Transport: &http.Transport{TLSClientConfig: tls.client()}}}}
 	awaited(t, 2*time.Minute, "the API server", func() error {

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// An authority issues the TLS certificates of everything here.
+// authority issues the TLS certificates of everything here.
 type authority struct {
 	*pki.Identity
 	folder string
@@ -36,7 +36,7 @@ func (a *authority) leaf(t *testing.T, names []string) *pki.Identity {
 	return id
 }
 
-// issue writes tls.crt and tls.key, good for 127.0.0.1 and the names, to a folder of their own.
+// issue writes tls.crt and tls.key, valid for 127.0.0.1 and the names, to a folder of their own.
 func (a *authority) issue(t *testing.T, names ...string) (folder string) {
 	t.Helper()
 	folder = t.TempDir()

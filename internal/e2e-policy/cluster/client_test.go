@@ -19,14 +19,14 @@ import (
 
 type object = map[string]any
 
-// A client of an API server.
+// client is a client of an API server.
 type client struct {
 	base  string
 	http  *http.Client
-	known string // a warning that is no news
+	known string // an expected warning
 }
 
-// do gives status 0 and the error where there is no answer.
+// do returns status 0 and the error if there is no answer.
 func (c *client) do(t *testing.T, method, path, kind string, body []byte) (status int, answer []byte) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, c.base+path, bytes.NewReader(body))
@@ -49,7 +49,7 @@ func (c *client) do(t *testing.T, method, path, kind string, body []byte) (statu
 	return response.StatusCode, answer
 }
 
-// get gives an object, which has to be there.
+// get returns an object, which must exist.
 func (c *client) get(t *testing.T, path string) object {
 	t.Helper()
 	status, answer := c.do(t, "GET", path, "", nil)
@@ -68,7 +68,7 @@ func parse(t *testing.T, raw []byte) object {
 	return o
 }
 
-// place gives the path of the objects of a kind, once the server has the kind.
+// place returns the path of the objects of a kind, once the server has the kind.
 func (c *client) place(t *testing.T, o object) string {
 	t.Helper()
 	version := o["apiVersion"].(string)
@@ -98,13 +98,13 @@ func (c *client) place(t *testing.T, o object) string {
 	return place
 }
 
-// create has to succeed, without a warning; so has an object's replacement where it is there.
+// create must succeed without a warning. If the object exists, it is replaced.
 func (c *client) create(t *testing.T, o object) {
 	t.Helper()
 	must(t, c.try(t, o, ""))
 }
 
-// try is create with what else is asked for, as "&dryRun=All".
+// try is create with more query parameters, such as "&dryRun=All".
 func (c *client) try(t *testing.T, o object, also string) error {
 	t.Helper()
 	place := c.place(t, o)
@@ -147,7 +147,7 @@ func (c *client) install(t *testing.T, p program, places ...string) {
 	}
 }
 
-// apply creates what a file of an output says, as it stands there.
+// apply creates the objects of an output file, unchanged.
 func (c *client) apply(t *testing.T, o *policy.Output, name string) {
 	t.Helper()
 	for _, one := range objects(t, file(t, o, name)) {
@@ -177,7 +177,7 @@ func objects(t *testing.T, raw []byte) []object {
 	return all
 }
 
-// at gives what lies under keys, which has to be there.
+// at returns the value below keys, which must exist.
 func at(t *testing.T, o any, path ...any) any {
 	t.Helper()
 	for _, p := range path {

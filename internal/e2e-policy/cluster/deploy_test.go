@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The API server takes what deploy/kubernetes has, strictly and without a warning, and Pod security admission
-// takes the Pods of its Jobs and Deployments. Nothing runs here.
+// The API server accepts the manifests in deploy/kubernetes, strictly and without a warning, and
+// Pod security admission accepts the Pods of their Jobs and Deployments. Nothing runs here.
 func TestManifestsAreTaken(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -18,18 +18,18 @@ func TestManifestsAreTaken(t *testing.T) {
 		must(t, err)
 		o := parse(t, raw)
 		if o["kind"] == "Namespace" {
-			c.create(t, o) // what follows is in it
+			c.create(t, o) // later objects belong in it
 			continue
 		}
 		must(t, c.try(t, o, "&dryRun=All"))
 		if o["kind"] == "CronJob" {
-			o = object{"spec": at(t, o, "spec", "jobTemplate", "spec")} // the Job that it makes
+			o = object{"spec": at(t, o, "spec", "jobTemplate", "spec")} // the Job that it creates
 		}
 		spec := o["spec"]
 		if spec == nil || spec.(object)["template"] == nil {
 			continue
 		}
-		// A Job is taken whatever its Pods are; they are judged when they are made.
+		// A Job is accepted whatever its Pods are; they are checked when they are created.
 		pods++
 		pod := object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "one", "namespace": "dct2notation"}, "spec": at(t, o, "spec", "template", "spec")}
 		must(t, c.try(t, pod, "&dryRun=All"))

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// Flux, with the Secret and the patch, takes what has our signature and nothing else.
+// With the Secret and the patch, Flux accepts what has our signature and nothing else.
 func TestFluxTakesOnlyOurSignatures(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -33,7 +33,7 @@ func TestFluxTakesOnlyOurSignatures(t *testing.T) {
 	for _, image := range images() {
 		repository, tag, _ := strings.Cut(image.name, ":")
 		if !strings.Contains(repository, ".") {
-			continue // Flux wants a host
+			continue // Flux requires a host
 		}
 		sources = append(sources, image)
 		spec := object{"interval": "10m", "url": "oci://" + repository, "ref": object{"tag": tag}}
@@ -47,7 +47,7 @@ func TestFluxTakesOnlyOurSignatures(t *testing.T) {
 			seen, _ = c.get(t, "/apis/source.toolkit.fluxcd.io/v1/namespaces/apps/ocirepositories/"+called(image.name))["status"].(object)
 			verified, ready := condition(seen, "SourceVerified"), condition(seen, "Ready")
 			refused := verified == "False" && ready == "False"
-			taken := verified == "True" && ready == "True" && seen["artifact"] != nil // which comes last
+			taken := verified == "True" && ready == "True" && seen["artifact"] != nil // the artifact comes last
 			if !refused && !taken {
 				return fmt.Errorf("%v", seen)
 			}
@@ -63,7 +63,7 @@ func TestFluxTakesOnlyOurSignatures(t *testing.T) {
 	}
 }
 
-// condition gives the status of one, or nothing.
+// condition returns the status of a condition, or nothing.
 func condition(status object, kind string) string {
 	all, _ := status["conditions"].([]any)
 	for _, one := range all {

@@ -12,11 +12,11 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// ratifyURL is where provider.yaml says that Ratify is: a name of a cluster with a network,
-// which is the one thing of our files that is not used as it was written.
+// ratifyURL is the address of Ratify in provider.yaml: a name in a cluster with a network. It is
+// the only part of our files that is not used as written.
 const ratifyURL = "https://ratify.gatekeeper-system:6001/"
 
-// A setting is what an installation of Gatekeeper says of its webhook.
+// setting is what an installation of Gatekeeper sets for its webhook.
 type setting struct {
 	failure string // what the API server does when there is no answer
 	seconds int    // how long it waits for one
@@ -27,17 +27,17 @@ var (
 	advised   = setting{"Fail", 10}  // by what policy writes
 )
 
-// startGatekeeper runs it with the definitions and the webhook of its own release.
+// startGatekeeper runs Gatekeeper with the definitions and the webhook of its own release.
 func startGatekeeper(t *testing.T, w *world, c *cluster, s setting) *process {
 	t.Helper()
 	c.install(t, gatekeeper, "deploy/gatekeeper.yaml")
 	c.create(t, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "gatekeeper", "namespace": "gatekeeper-system"},
-		"spec": object{"containers": containers("gatekeeper")}}) // itself, to which its reports belong
+		"spec": object{"containers": containers("gatekeeper")}}) // Gatekeeper itself, which owns its reports
 	port, health := freePort(t), "127.0.0.1:"+freePort(t)
 	g := start(t, gatekeeper, []string{"KUBECONFIG=" + c.kubeconfig, "POD_NAME=gatekeeper", "POD_NAMESPACE=gatekeeper-system", "NAMESPACE=gatekeeper-system", "NO_PROXY=*"},
 		"--host=127.0.0.1", "--port="+port, "--health-addr="+health, "--disable-cert-rotation", "--cert-dir="+w.tls.issue(t, "gatekeeper"),
 		"--exempt-namespace=gatekeeper-system", "--disable-opa-builtin={http.send}", "--log-denies", "--audit-interval=2", "--api-cache-dir="+t.TempDir(), "--shutdown-delay=0",
-		// Not to Prometheus, which would be served on all addresses.
+		// No metrics for Prometheus, which would be served on all addresses.
 		"--metrics-backend=opentelemetry", "--otlp-endpoint=127.0.0.1:9", "--otlp-metric-interval=24h")
 	awaited(t, 2*time.Minute, "Gatekeeper", func() error { return healthy(http.DefaultClient, "http://"+health+"/readyz") }, g)
 	release, err := os.ReadFile(filepath.Join(gatekeeper.source(t), "deploy", "gatekeeper.yaml"))
@@ -75,7 +75,7 @@ func applyGatekeeper(t *testing.T, c *cluster, r *ratifyServer, o *policy.Output
 	c.apply(t, o, "gatekeeper-constraint.yaml")
 }
 
-// gatekept is a cluster with Ratify and Gatekeeper, and our files of a stage.
+// gatekept is a cluster with Ratify and Gatekeeper, and our files of one stage.
 func gatekept(t *testing.T, w *world, stage policy.Stage, s setting) (*cluster, *ratifyServer, *process) {
 	t.Helper()
 	c := newCluster(t, w.tls)
@@ -98,13 +98,13 @@ func gatekept(t *testing.T, w *world, stage policy.Stage, s setting) (*cluster, 
 	return c, r, g
 }
 
-// gatekeeperReason is what our template has Gatekeeper say.
+// gatekeeperReason is the message that our template gives Gatekeeper.
 const gatekeeperReason = "no trusted Notation signature"
 
 const constraint = "/apis/constraints.gatekeeper.sh/v1beta1/notationverified/notation-verified"
 
-// Gatekeeper, with what is written for it and Ratify, admits Pods with our signatures and no
-// others, by whatever way an image comes.
+// With the files written for it and Ratify, Gatekeeper admits Pods with our signatures and no
+// others, whichever way an image comes.
 func TestGatekeeperAdmitsOnlyOurSignatures(t *testing.T) {
 	w := newWorld(t)
 	c, r, g := gatekept(t, w, policy.Enforce, advised)
@@ -121,11 +121,11 @@ func TestGatekeeperAdmitsOnlyOurSignatures(t *testing.T) {
 	w.down()
 	c.judge(t, ways[0], modern+"/team/app:late", false, gatekeeperReason)
 	r.process.end()
-	c.judge(t, ways[0], modern+"/team/app:later", false, "image verif") // our words for no answer
+	c.judge(t, ways[0], modern+"/team/app:later", false, "image verif") // our message if there is no answer
 }
 
-// At the stage audit everything is admitted, and what has no good signature is reported; until the
-// stage enforce is applied over it.
+// At the stage audit everything is admitted, and images without a good signature are reported,
+// until the stage enforce is applied on top.
 func TestGatekeeperReportsAtTheStageAudit(t *testing.T) {
 	w := newWorld(t)
 	c, _, g := gatekept(t, w, policy.Audit, installed)
@@ -154,8 +154,9 @@ func TestGatekeeperReportsAtTheStageAudit(t *testing.T) {
 	c.enforced(t, gatekeeperReason, g)
 }
 
-// While a registry is slow nothing is admitted that is not known to be good, with Gatekeeper
-// as what policy writes advises. As it is installed an unsigned image is: which is why.
+// While a registry is slow, nothing is admitted that is not known to be good, if Gatekeeper is set
+// as policy's output advises. With Gatekeeper's default settings an unsigned image is admitted,
+// which is the reason for the advice.
 func TestASlowRegistryAdmitsNothing(t *testing.T) {
 	for s, admitted := range map[setting]bool{advised: false, installed: true} {
 		t.Run(s.failure, func(t *testing.T) {

@@ -19,13 +19,13 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// The registries: one has the referrers API, the other leaves it to tags.
+// The registries: one has the referrers API, the other keeps lists in tags.
 const (
 	modern = "modern.example.com"
 	plain  = "plain.example.com"
 )
 
-// A world is two registries with the same images, and who signed them.
+// world is two registries with the same images, and their signers.
 type world struct {
 	tls        *authority
 	names      *names
@@ -34,8 +34,8 @@ type world struct {
 	registries []*registrytest.Registry
 }
 
-// samples are the images of both registries, by whom they are signed, and whether they are to
-// pass. team/app is trusted by the key release, team/web by the key alice, team/other is not.
+// samples are the images of both registries, with their signers and whether they must pass.
+// team/app is trusted by the key release, team/web by the key alice, and team/other is not trusted.
 var samples = []struct {
 	repository, tag string
 	signers         string
@@ -53,20 +53,20 @@ var samples = []struct {
 	{"team/other", "unsigned", "", false},
 }
 
-// hub are names under which a Pod may ask for images of Docker Hub, which answers to other ones.
+// hub are names by which a Pod may request images of Docker Hub, which itself uses other names.
 var hub = []string{"docker.io/acme/tool", "acme/tool", "docker.io/library/alpine", "library/alpine", "alpine"}
 
 // odd are other names of an unsigned image.
 var odd = []string{modern + ":443/team/app:unsigned", strings.ToUpper(modern) + "/team/app:unsigned"}
 
-// An image is what a consumer is asked for.
+// image is what a consumer is asked about.
 type image struct {
 	name string
 	pass bool
-	ours bool // of a repository that somebody trusts
+	ours bool // in a repository that somebody trusts
 }
 
-// images are the samples in both registries, and those of Docker Hub by all their names.
+// images returns the samples in both registries, and those of Docker Hub by all their names.
 func images() []image {
 	var all []image
 	for _, host := range []string{modern, plain} {
@@ -105,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// registry starts one under names.
+// registry starts a registry under names.
 func (w *world) registry(t *testing.T, o registrytest.Options, hosts ...string) *registrytest.Registry {
 	t.Helper()
 	r, err := registrytest.Start(o)
@@ -118,7 +118,7 @@ func (w *world) registry(t *testing.T, o registrytest.Options, hosts ...string) 
 	return r
 }
 
-// put stores an image that is unlike all others, and its signatures, and gives its digest.
+// put stores a unique image and its signatures, and returns its digest.
 func (w *world) put(t *testing.T, r *registrytest.Registry, repository, tag string, signers ...string) string {
 	t.Helper()
 	image, err := r.PutImage(repository, tag, r.Host()+repository+tag)
@@ -129,7 +129,7 @@ func (w *world) put(t *testing.T, r *registrytest.Registry, repository, tag stri
 	return image.Digest.String()
 }
 
-// trust is what was migrated, each repository by one key.
+// trust is what was migrated, with one key for each repository.
 func (w *world) trust(stage policy.Stage) policy.Trust {
 	of := func(key string, repositories ...string) policy.Statement {
 		return policy.Statement{Name: "migrated-" + key, Repositories: repositories, Keys: []policy.Key{{Name: key, Chain: w.signers[key].Chain}}}
@@ -140,18 +140,18 @@ func (w *world) trust(stage policy.Stage) policy.Trust {
 	}}
 }
 
-// byDigest names an image by its digest in place of the tag.
+// byDigest names an image by its digest instead of the tag.
 func (w *world) byDigest(i image) string {
 	repository, _, _ := strings.Cut(i.name, ":")
 	return repository + "@" + w.digests[i.name]
 }
 
-// env is how a process finds this world, and nothing else.
+// env returns the environment with which a process finds this world, and nothing else.
 func (w *world) env() []string {
 	return []string{"HTTPS_PROXY=" + w.names.URL, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE=" + w.tls.file(), "SSL_CERT_DIR=" + w.tls.folder}
 }
 
-// down has the registries answer nothing but that they cannot.
+// down makes the registries answer only that they are unavailable.
 func (w *world) down() {
 	for _, r := range w.registries {
 		r.SetHook(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
@@ -161,7 +161,7 @@ func (w *world) down() {
 	}
 }
 
-// slow lets every answer of the registries wait.
+// slow delays every answer of the registries.
 func (w *world) slow(by time.Duration) {
 	for _, r := range w.registries {
 		r.SetHook(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
@@ -221,7 +221,7 @@ func thumbprints(t *testing.T, id *pki.Identity) string {
 	return string(raw)
 }
 
-// called makes a reference a name of an object.
+// called turns a reference into an object's name.
 func called(image string) string {
 	return strings.NewReplacer("/", "-", ":", "-", ".", "-").Replace(image)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// startKyverno runs the admission controller as its chart does, but that its webhooks are an
+// startKyverno runs the admission controller as its chart does, except that its webhooks have an
 // address.
 func startKyverno(t *testing.T, w *world, c *cluster) *process {
 	t.Helper()
@@ -32,11 +32,11 @@ func startKyverno(t *testing.T, w *world, c *cluster) *process {
 		"--disableMetrics", "--metricsHost=127.0.0.1", "--metricsPort="+freePort(t), "--controllerRuntimeMetricsAddress=0", "--leaderElectionRetryPeriod=1s")
 }
 
-// kyvernoReason is what our policy has Kyverno say.
+// kyvernoReason is the message that our policy gives Kyverno.
 const kyvernoReason = "image has no valid Notation signature"
 
-// Kyverno, with kyverno.yaml, admits of our repositories what has our signature and nothing
-// else, by whatever way it comes, and has it run by the digest that was verified.
+// With kyverno.yaml, Kyverno admits from our repositories what has our signature and nothing else,
+// whichever way it comes. It makes the Pod run the digest that was verified.
 func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -47,7 +47,7 @@ func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 	c.applyKyverno(t, o, k)
 	c.enforced(t, kyvernoReason, k)
 	for _, image := range images() {
-		pass := image.pass || !image.ours // what is not ours is none of its business
+		pass := image.pass || !image.ours // other repositories are not its concern
 		for _, way := range ways {
 			if way.name == "a volume" {
 				c.judge(t, way, w.byDigest(image), pass, kyvernoReason)
@@ -66,7 +66,8 @@ func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 		t.Errorf("a volume of a tag, which Kyverno does not pin: %q", refused)
 	}
 	for _, name := range odd {
-		// The second has no address here, and is refused for that: it was meant, too.
+		// The second has no address here, and is refused for that: the policy applied to it as
+		// well.
 		if _, refused := c.pod(t, "odd", object{"containers": containers(name)}); !strings.Contains(refused, kyvernoReason) && !strings.Contains(refused, "failed to update digest") {
 			t.Errorf("%s, an unsigned image: %q", name, refused)
 		}
@@ -76,8 +77,8 @@ func TestKyvernoAdmitsOnlyOurSignatures(t *testing.T) {
 	c.judge(t, ways[0], modern+"/team/app:late", false, "failed to update digest")
 }
 
-// So it does with the deprecated kind, but for what kyverno.yaml says of that: it does not look
-// at volumes, and refuses our images in ephemeral containers.
+// The same holds for the deprecated kind, except for what kyverno.yaml says about it: it ignores
+// volumes, and refuses our images in ephemeral containers.
 func TestKyvernoClusterPolicyAdmitsOnlyOurSignatures(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -108,7 +109,7 @@ func TestKyvernoClusterPolicyAdmitsOnlyOurSignatures(t *testing.T) {
 	}
 }
 
-// applyKyverno applies kyverno.yaml as soon as Kyverno answers for policies.
+// applyKyverno applies kyverno.yaml as soon as Kyverno's policy webhook answers.
 func (c *cluster) applyKyverno(t *testing.T, o *policy.Output, k *process) {
 	t.Helper()
 	first := objects(t, file(t, o, "kyverno.yaml"))[0]
@@ -122,8 +123,8 @@ func (c *cluster) applyKyverno(t *testing.T, o *policy.Output, k *process) {
 	c.apply(t, o, "kyverno.yaml")
 }
 
-// At the stage audit everything is admitted as it was asked for, and what has no good signature
-// is reported; until the stage enforce is applied over it.
+// At the stage audit everything is admitted unchanged, and images without a good signature are
+// reported, until the stage enforce is applied on top.
 func TestKyvernoReportsAtTheStageAudit(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -167,9 +168,9 @@ func TestKyvernoReportsAtTheStageAudit(t *testing.T) {
 	c.enforced(t, kyvernoReason, k)
 }
 
-// What kyverno.yaml says of a Pod that names one image twice is true: at the stage enforce it
-// is refused for want of an answer, and at the stage audit not refused all the same. When this
-// fails, Kyverno has been mended, and kyvernoHangs of package policy can go.
+// What kyverno.yaml says about a Pod that names one image twice is true: at the stage enforce it is
+// refused because there is no answer, and at the stage audit it is not refused. When this fails,
+// Kyverno has been fixed, and kyvernoHangs of package policy can be removed.
 func TestKyvernoDoesNotAnswerForAnImageTwice(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// names is a proxy that knows hosts by names which only it has: so that images are called as
-// they would be, and not by addresses that clients treat unlike others. A process gets its
-// address as HTTPS_PROXY, and nothing else can be reached through it.
+// names is a proxy that resolves host names which only it knows. Images can then have realistic
+// names instead of addresses, which clients treat differently. A process gets its address as
+// HTTPS_PROXY, and can reach nothing else through it.
 type names struct {
-	hosts map[string]string // host and port to address; complete before anybody asks
+	hosts map[string]string // host and port to address; complete before the first request
 	*httptest.Server
 }
 
@@ -52,7 +52,7 @@ func pipe(to, from net.Conn) {
 	to.Close()
 }
 
-// serve puts a name and TLS in front of a plain HTTP server.
+// serve serves a plain HTTP server under a name, with TLS.
 func (n *names) serve(t *testing.T, tls *authority, host, behind string) {
 	t.Helper()
 	target, err := url.Parse(behind)

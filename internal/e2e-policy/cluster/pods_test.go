@@ -14,14 +14,14 @@ const pods = "/api/v1/namespaces/apps/pods"
 // good is an image that every consumer admits.
 const good = modern + "/team/app:signed"
 
-// A way is how an image comes into the cluster. good is an image that is admitted anyhow. It
-// gives the images of the Pod as they were stored, or what the API server said against it.
+// way is how an image gets into the cluster. good is an image that is admitted in any case. It
+// returns the images of the Pod as they were stored, or the API server's objection.
 type way struct {
 	name  string
 	bring func(t *testing.T, c *client, name, good, image string) (stored []string, refused string)
 }
 
-// ways are all of them: nothing else of a Pod names an image.
+// ways are all ways: nothing else of a Pod names an image.
 var ways = []way{
 	{"a container", func(t *testing.T, c *client, name, _, image string) ([]string, string) {
 		return c.pod(t, name, object{"containers": containers(image)})
@@ -61,14 +61,14 @@ func volume(image string) []any {
 	return []any{object{"name": "content", "image": object{"reference": image}}}
 }
 
-// pod creates one.
+// pod creates a Pod.
 func (c *client) pod(t *testing.T, name string, spec object) ([]string, string) {
 	t.Helper()
 	return c.change(t, "POST", pods, "application/json",
 		object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name, "namespace": "apps"}, "spec": spec})
 }
 
-// change gives the images of the Pod after it, or why there was none.
+// change returns the images of the Pod after a change, or the reason why it was refused.
 func (c *client) change(t *testing.T, method, path, kind string, body object) (stored []string, refused string) {
 	t.Helper()
 	raw, err := json.Marshal(body)
@@ -93,7 +93,7 @@ func (c *client) change(t *testing.T, method, path, kind string, body object) (s
 	return stored, ""
 }
 
-// gone deletes a Pod, if it is there.
+// gone deletes a Pod, if it exists.
 func (c *client) gone(t *testing.T, name string) {
 	t.Helper()
 	if status, answer := c.do(t, "DELETE", pods+"/"+name+"?gracePeriodSeconds=0", "", nil); status != http.StatusOK && status != http.StatusNotFound {
@@ -101,7 +101,7 @@ func (c *client) gone(t *testing.T, name string) {
 	}
 }
 
-// judge brings an image, and compares what becomes of it.
+// judge submits an image, and compares the result.
 func (c *client) judge(t *testing.T, way way, image string, pass bool, reason string) (stored []string) {
 	t.Helper()
 	name := "judged"

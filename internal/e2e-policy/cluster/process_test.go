@@ -19,7 +19,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A process runs until its test ends, however that ends.
+// process runs until its test ends, however that ends.
 type process struct {
 	name    string
 	command *exec.Cmd
@@ -27,7 +27,8 @@ type process struct {
 	log     string
 }
 
-// start runs a program. env adds to what every process is given, which is nothing of ours.
+// start runs a program. env is added to the environment of every process, which has nothing of
+// ours.
 func start(t *testing.T, p program, env []string, args ...string) *process {
 	t.Helper()
 	binary := p.binary(t)
@@ -46,7 +47,7 @@ func start(t *testing.T, p program, env []string, args ...string) *process {
 		close(run.done)
 	}()
 	t.Cleanup(func() {
-		run.end() // it may have been before
+		run.end() // it may have ended already
 		if t.Failed() {
 			t.Logf("the end of what %s said:\n%s", p.name, run.last())
 		}
@@ -54,13 +55,13 @@ func start(t *testing.T, p program, env []string, args ...string) *process {
 	return run
 }
 
-// end does not return before the process has ended.
+// end returns only after the process has ended.
 func (p *process) end() {
 	p.command.Process.Kill()
 	<-p.done
 }
 
-// last is the end of what the process has said.
+// last returns the end of the process's output.
 func (p *process) last() []byte {
 	said, _ := os.ReadFile(p.log)
 	return said[max(0, len(said)-6000):]
@@ -68,8 +69,8 @@ func (p *process) last() []byte {
 
 var errDead = errors.New("it has ended")
 
-// awaited asks every now and then until ask says nothing against it, the processes have ended
-// or the time is over.
+// awaited calls ask repeatedly until it returns no error, the processes have ended or the time is
+// over.
 func awaited(t *testing.T, within time.Duration, what string, ask func() error, needed ...*process) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -95,7 +96,7 @@ func awaited(t *testing.T, within time.Duration, what string, ask func() error, 
 	}
 }
 
-// freePort gives a port of 127.0.0.1 that was free a moment ago.
+// freePort returns a port of 127.0.0.1 that was free a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()
 	port, err := servertest.FreePort()

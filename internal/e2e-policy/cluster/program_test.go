@@ -11,14 +11,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/e2e-policy/published"
 )
 
-// A program is a command of a Go module.
+// program is a command of a Go module.
 type program struct {
 	name, module, version string
 	folder                string   // of the command in its module
-	siblings              string   // version of modules that its own go.mod takes from beside it; empty: as required
-	main                  string   // built in place of the module's own command
-	stamp                 string   // flags of the linker
-	other                 string   // a module and version to take for the one that is required
+	siblings              string   // version of modules that its go.mod takes from neighbouring folders; empty: as required
+	main                  string   // built instead of the module's own command
+	stamp                 string   // linker flags
+	other                 string   // module and version to use instead of the required one
 	without               []string // files of which only the package clause is built
 }
 
@@ -27,18 +27,18 @@ var (
 	apiserver = program{name: "kube-apiserver", module: "k8s.io/kubernetes", version: "v1.36.3", folder: "cmd/kube-apiserver", siblings: "v0.36.3", stamp: apiserverVersion}
 	ratify    = program{name: "ratify-serve", module: "github.com/notaryproject/ratify", version: "v1.4.6", main: ratifyMain}
 	ratify2   = program{name: "ratify-gatekeeper-provider", module: "github.com/ratify-project/ratify/v2", version: "v2.0.0-beta.2", folder: "cmd/ratify-gatekeeper-provider",
-		without: []string{"internal/verifier/cosign/register.go"}} // which needs a module that is not on every module proxy
+		without: []string{"internal/verifier/cosign/register.go"}} // it requires a module that is not on every module proxy
 	gatekeeper       = program{name: "gatekeeper", module: "github.com/open-policy-agent/gatekeeper/v3", version: "v3.23.1"}
 	kyverno          = program{name: "kyverno-admission", module: "github.com/kyverno/kyverno", version: "v1.19.1", folder: "cmd/kyverno"}
 	sourceController = program{name: "source-controller", module: "github.com/fluxcd/source-controller", version: "v1.9.4", siblings: "v1.9.4",
 		other: "github.com/fluxcd/pkg/artifact@v0.18.1"} // v0.18.2, which it requires, is not on every module proxy
 )
 
-// apiserverVersion is what its own build says: consumers ask for it.
+// apiserverVersion is the version that its own build reports: consumers ask for it.
 const apiserverVersion = " -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
 
-// ratifyMain is Ratify's command with what our files need. Its own serves metrics on port 8080 of
-// every address: the flag that says otherwise is read where the command's arguments stand.
+// ratifyMain is Ratify's command with what our files need. Its own command serves metrics on port
+// 8080 of every address: the flag against it is read where the command's arguments are.
 const ratifyMain = `package main
 
 import (
@@ -59,7 +59,7 @@ func main() {
 }
 `
 
-// source gives the folder of the program's module.
+// source returns the folder of the program's module.
 func (p program) source(t *testing.T) string {
 	t.Helper()
 	folder, err := published.Folder(p.module + "@" + p.version)
@@ -67,7 +67,7 @@ func (p program) source(t *testing.T) string {
 	return folder
 }
 
-// binary gives the path of the program, built if it was not before.
+// binary returns the path of the program, and builds it if necessary.
 func (p program) binary(t *testing.T) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
@@ -90,12 +90,12 @@ func (p program) binary(t *testing.T) string {
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", p.name, err, out)
 	}
-	must(t, os.Rename(built+".new", built)) // half of a program is none
+	must(t, os.Rename(built+".new", built)) // so that no incomplete program is found
 	return built
 }
 
-// reduced gives the folder of the module, or of a copy that is without the files that are to be
-// left out: nothing in the module cache may be replaced.
+// reduced returns the folder of the module, or of a copy without the files to leave out: nothing in
+// the module cache may be replaced.
 func (p program) reduced(t *testing.T, source string) string {
 	t.Helper()
 	if p.without == nil {
@@ -111,9 +111,9 @@ func (p program) reduced(t *testing.T, source string) string {
 	return reduced
 }
 
-// requirements writes the module's go.mod and go.sum anew: without the folders beside the
-// module, which only its repository has, and where there is a main of ours, as that of a
-// module which requires this one.
+// requirements rewrites the module's go.mod and go.sum without the neighbouring folders, which only
+// its repository has. If there is a main of ours, they become those of a module that requires this
+// one.
 func (p program) requirements(t *testing.T, source, scratch string) {
 	t.Helper()
 	for _, name := range []string{"go.mod", "go.sum"} {
@@ -143,7 +143,7 @@ func (p program) requirements(t *testing.T, source, scratch string) {
 		edit = append(edit, "-replace="+module+"="+p.other)
 	}
 	if p.main != "" {
-		// A module may be called otherwise than where it lies now.
+		// A module's name may differ from its present location.
 		edit = append(edit, "-module=main", "-require="+mod.Module.Path+"@"+p.version, "-replace="+mod.Module.Path+"="+p.module+"@"+p.version)
 	}
 	if out, err := exec.Command("go", append(edit, file)...).CombinedOutput(); err != nil {

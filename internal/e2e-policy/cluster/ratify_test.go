@@ -16,15 +16,15 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// A ratifyServer answers as Gatekeeper's external data.
+// ratifyServer answers as Gatekeeper's external data.
 type ratifyServer struct {
 	address string
-	path    string // of the question
+	path    string // of the request
 	client  *http.Client
 	process *process
 }
 
-// startRatify runs Ratify as its chart does, on a cluster that has read ratify.yaml.
+// startRatify runs Ratify as its chart does, on a cluster that has ratify.yaml.
 func startRatify(t *testing.T, w *world, c *cluster) *ratifyServer {
 	t.Helper()
 	r := &ratifyServer{address: "127.0.0.1:" + freePort(t), path: "/ratify/gatekeeper/v1/verify", client: &http.Client{Transport: &http.Transport{TLSClientConfig: w.tls.client()}}}
@@ -37,7 +37,7 @@ func startRatify(t *testing.T, w *world, c *cluster) *ratifyServer {
 	return r
 }
 
-// ask gives the verdict of each image, and an error where there is none.
+// ask returns the verdict on each image, and an error if there is none.
 func (r *ratifyServer) ask(images []string) (map[string]bool, string, error) {
 	question, err := json.Marshal(map[string]any{"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest", "request": map[string]any{"keys": images}})
 	if err != nil {
@@ -54,7 +54,7 @@ func (r *ratifyServer) ask(images []string) (map[string]bool, string, error) {
 			SystemError string
 			Items       []struct {
 				Key, Error string
-				Value      struct{ IsSuccess, Succeeded bool } // of Ratify v1, and of v2
+				Value      struct{ IsSuccess, Succeeded bool } // of Ratify v1 and of v2
 			}
 		}
 	}
@@ -66,13 +66,13 @@ func (r *ratifyServer) ask(images []string) (map[string]bool, string, error) {
 	}
 	verdicts := map[string]bool{}
 	for _, i := range answer.Response.Items {
-		// Gatekeeper's template denies what has an error, too.
+		// Gatekeeper's template also denies whatever has an error.
 		verdicts[i.Key] = i.Error == "" && (i.Value.IsSuccess || i.Value.Succeeded)
 	}
 	return verdicts, raw.String(), nil
 }
 
-// Ratify, with ratify.yaml as it is written, lets our signatures pass and no others.
+// With ratify.yaml as it is written, Ratify accepts our signatures and no others.
 func TestRatifyLetsOnlyOurSignaturesPass(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -86,8 +86,8 @@ func TestRatifyLetsOnlyOurSignaturesPass(t *testing.T) {
 	r.judges(t, func(i image) bool { return i.pass })
 }
 
-// Where Ratify's own chart made the objects before, the commands of the guide leave nothing of
-// what the chart trusts, and what kubectl would merge without them is not taken for good.
+// If Ratify's own chart created the objects before, the guide's commands leave nothing of what the
+// chart trusts. What kubectl would merge without these commands is not accepted as good.
 func TestRatifyForgetsWhatItsChartTrusts(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -104,7 +104,7 @@ func TestRatifyForgetsWhatItsChartTrusts(t *testing.T) {
 	must(t, err)
 	c.apply(t, o, "ratify.yaml")
 	awaited(t, time.Minute, "Ratify to refuse the merged Verifier, and nothing else", func() error { return c.unuses(t, o, "Verifier") }, r.process)
-	must(t, r.passes(stranger)) // as the guide says, Ratify goes on with the chart's
+	must(t, r.passes(stranger)) // as the guide says, Ratify continues with the chart's objects
 
 	for _, place := range deleted(t, o) {
 		if status, answer := c.do(t, "DELETE", place, "", nil); status != http.StatusOK {
@@ -116,8 +116,8 @@ func TestRatifyForgetsWhatItsChartTrusts(t *testing.T) {
 	r.judges(t, func(i image) bool { return i.pass })
 }
 
-// charted are the objects of Ratify's chart 1.15.7 that ours meet, with a stranger's
-// certificate among its values.
+// charted are the objects of Ratify's chart 1.15.7 that conflict with ours, with a stranger's certificate
+// among its values.
 func charted(w *world) []object {
 	var certificate []byte
 	for _, one := range w.signers["foreign"].Chain[1:] {
@@ -139,7 +139,7 @@ func charted(w *world) []object {
 	}
 }
 
-// deleted are the places of what the guide's command deletes.
+// deleted returns the paths of what the guide's command deletes.
 func deleted(t *testing.T, o *policy.Output) []string {
 	t.Helper()
 	_, command, ok := strings.Cut(string(file(t, o, "ratify.yaml")), "kubectl delete --ignore-not-found ")
@@ -156,8 +156,8 @@ func deleted(t *testing.T, o *policy.Output) []string {
 	return places
 }
 
-// unuses is an error unless these are the kinds of ratify.yaml's objects of which Ratify does
-// not say that it uses them.
+// unuses returns an error unless Ratify reports exactly these kinds of ratify.yaml's objects as
+// unused.
 func (c *client) unuses(t *testing.T, o *policy.Output, want ...string) error {
 	t.Helper()
 	var kinds []string
@@ -174,7 +174,7 @@ func (c *client) unuses(t *testing.T, o *policy.Output, want ...string) error {
 	return nil
 }
 
-// passes asks for one image.
+// passes asks about one image.
 func (r *ratifyServer) passes(image string) error {
 	verdicts, said, err := r.ask([]string{image})
 	if err == nil && !verdicts[image] {
@@ -183,8 +183,8 @@ func (r *ratifyServer) passes(image string) error {
 	return err
 }
 
-// Ratify v2, with its ratify.yaml, says the same, but of the short names of Docker Hub, of
-// which it knows none.
+// Ratify v2, with its ratify.yaml, gives the same verdicts, except for Docker Hub's short names,
+// which it does not know.
 func TestRatify2LetsOnlyOurSignaturesPass(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -210,7 +210,7 @@ func startRatify2(t *testing.T, w *world, c *cluster) *ratifyServer {
 	return r
 }
 
-// judges asks for all images. want tells which are to pass.
+// judges asks about all images. want reports which must pass.
 func (r *ratifyServer) judges(t *testing.T, want func(image) bool) {
 	t.Helper()
 	var asked []string
@@ -227,7 +227,7 @@ func (r *ratifyServer) judges(t *testing.T, want func(image) bool) {
 	}
 }
 
-// ready waits until Ratify has read all that it was given.
+// ready waits until Ratify has read everything that it was given.
 func (r *ratifyServer) ready(t *testing.T) {
 	t.Helper()
 	awaited(t, time.Minute, "Ratify to have read all it was given", func() error { return r.passes(good) }, r.process)

@@ -17,9 +17,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
-// What the API server says that runs is what verify --images and ready --running look up: containers, init and
-// ephemeral containers and volumes, by the digest that the status names. Here nothing runs Pods; their status is
-// written as a kubelet would.
+// verify --images and ready --running look up what the API server says is running: containers, init
+// and ephemeral containers and volumes, by the digest in the status. Nothing runs Pods here; their
+// status is written as a kubelet would write it.
 func TestWhatRunsInACluster(t *testing.T) {
 	w := newWorld(t)
 	c := newCluster(t, w.tls)
@@ -116,7 +116,7 @@ func TestWhatRunsInACluster(t *testing.T) {
 		app + ":foreign " + hex(w.digests[app+":foreign"]) + " neither 1",
 		app + ":gone  unknown 1",
 		app + ":signed " + hex(signed) + " both 2",
-		app + ":signed " + hex(signed) + " both 1", // nobody has said yet what runs, and the tag is this
+		app + ":signed " + hex(signed) + " both 1", // nobody has said yet what runs, and the tag points to this
 		app + ":signed " + hex(unsigned) + " dct 1",
 		app + "@" + signed + " " + hex(signed) + " both 1",
 		modern + "/team/web:signed " + hex(w.digests[modern+"/team/web:signed"]) + " notation 1",

@@ -8,11 +8,11 @@ import (
 	"os/exec"
 )
 
-// Folder gives the folder of a module, path@version, which is downloaded if it is not there.
-// It becomes no dependency of ours.
+// Folder returns the folder of a module, path@version, and downloads the module if necessary. The
+// module does not become a dependency of ours.
 func Folder(module string) (string, error) {
 	c := exec.Command("go", "mod", "download", "-json", module)
-	c.Dir = os.TempDir() // of no module
+	c.Dir = os.TempDir() // outside any module
 	out, err := c.Output()
 	var answer struct{ Dir, Error string }
 	if jsonErr := json.Unmarshal(out, &answer); err != nil || jsonErr != nil || answer.Dir == "" {

@@ -23,14 +23,14 @@ import (
 // keyID is the key's name, in the plugin and among notation's local keys.
 const keyID = "release"
 
-// What names a key on the command line of both sides.
+// Flags that name a key for both sides.
 var (
 	fileKey   = []string{"--key", keyID}
 	pluginKey = []string{"--plugin", kmstest.Name, "--id", keyID}
 )
 
-// home is one user's machine, as notation, docker and dct2notation find it. What one call leaves in it the next
-// one finds.
+// home is one user's machine, as notation, docker and dct2notation find it. Each call finds what
+// the previous one left.
 type home struct {
 	*world
 	dir    string
@@ -39,8 +39,8 @@ type home struct {
 	extra  []string // of the environment
 }
 
-// newHome makes a home for a user of the servers. The key is EC P-256: it costs the machine little, as a key in
-// a key service does. delay is what the plugin's commands take on top, in milliseconds.
+// newHome makes a home for a user of the servers. The key is EC P-256: it costs the machine little,
+// like a key in a key service. delay is added to the plugin's commands, in milliseconds.
 func (w *world) newHome(name string, delay map[string]int) *home {
 	h := &home{world: w, dir: filepath.Join(w.dir, name)}
 	if w.err == nil {
@@ -94,8 +94,8 @@ func issue(key crypto.Signer) (authority, id *pki.Identity, err error) {
 	return authority, id, err
 }
 
-// install installs a plugin as a user does, and writes the certificates of its key, to which its configuration
-// points with ca_certs.
+// install installs a plugin as a user does, and writes its key's certificates to the file that
+// ca_certs in its configuration names.
 func (h *home) install(ctx context.Context, plugin string, public crypto.PublicKey) {
 	if h.err != nil {
 		return
@@ -112,7 +112,7 @@ func (h *home) install(ctx context.Context, plugin string, public crypto.PublicK
 
 func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 
-// write writes bytes as they are, and anything else as JSON.
+// write writes bytes unchanged, and anything else as JSON.
 func (h *home) write(name string, content any) (err error) {
 	raw, isRaw := content.([]byte)
 	if !isRaw {
@@ -130,13 +130,13 @@ func (h *home) write(name string, content any) (err error) {
 	return nil
 }
 
-// operations is how often the plugin was asked for a signature.
+// operations returns how often the plugin was asked for a signature.
 func (h *home) operations() (int, error) {
 	calls, err := h.plugin.Calls(string(plugin.CommandGenerateSignature))
 	return len(calls), err
 }
 
-// command is a program, ready to be started. Its environment has nothing from the real user's.
+// command returns a program ready to be started. Its environment has nothing from the real user's.
 func (h *home) command(program string, args ...string) *exec.Cmd {
 	if program != "xargs" && program != "sh" && program != "dd" {
 		program = filepath.Join(h.bin, program)
@@ -150,7 +150,7 @@ func (h *home) command(program string, args ...string) *exec.Cmd {
 	return c
 }
 
-// loop is what people use today: a command once for each of a list, so many at a time.
+// loop is what people use today: one command for each of a list, with that many at a time.
 func (h *home) loop(workers int, list []string, program string, args ...string) task {
 	c := h.command("xargs", append([]string{"-P", fmt.Sprint(workers), "-n", "1", filepath.Join(h.bin, program)}, args...)...)
 	c.Stdin = strings.NewReader(strings.Join(list, "\n") + "\n")
@@ -159,15 +159,16 @@ func (h *home) loop(workers int, list []string, program string, args ...string) 
 	}
 }
 
-// signLoop signs with the notation command. force-referrers-tag is off, as in dct2notation: both sides store
-// their signatures in the same way.
+// signLoop signs with the notation command. force-referrers-tag is off, as in dct2notation, so both
+// sides store their signatures in the same way.
 func (h *home) signLoop(e estate, workers int, key []string) task {
 	t := h.loop(workers, e.references, "notation", append([]string{"sign", "--force-referrers-tag=false"}, key...)...)
 	t.signs = &e
 	return t
 }
 
-// ours is dct2notation with a verb, for some of an estate's repositories, whose roots it is told to trust.
+// ours is dct2notation with a verb, for some of an estate's repositories, whose roots it is told to
+// trust.
 func (h *home) ours(verb string, e estate, guns []string, args ...string) task {
 	pins := "pins-" + e.name + ".json"
 	h.fail(h.write(pins, map[string]any{"trust_pinning": map[string]any{"certs": e.pins, "disable_tofu": true}}))
@@ -177,8 +178,8 @@ func (h *home) ours(verb string, e estate, guns []string, args ...string) task {
 	return task{name: "dct2notation " + verb, n: len(guns), commands: []*exec.Cmd{c}, home: h}
 }
 
-// run signs an estate, all of which has to become as says has it: signed, or already. The second run of an
-// estate finds the ledger of the first.
+// run signs an estate. Every item must end with the result in says: signed, or already. The second
+// run of an estate finds the ledger of the first.
 func (h *home) run(e estate, says string, workers int, key []string, args ...string) task {
 	t := h.ours("run", e, e.guns, slices.Concat([]string{"--state", e.name + ".db", "--workers", fmt.Sprint(workers)}, key, args)...)
 	t.name = fmt.Sprintf("dct2notation run --workers %d", workers)
@@ -186,15 +187,15 @@ func (h *home) run(e estate, says string, workers int, key []string, args ...str
 	return t
 }
 
-// read reads trust data into a snapshot: the verb that needs neither registry nor key. All of it has to be added,
-// or unchanged since the last call in this home.
+// read reads trust data into a snapshot, with the verb that needs neither registry nor key. All of
+// it must be added, or unchanged since the last call in this home.
 func (h *home) read(e estate, guns []string, says string, args ...string) task {
 	t := h.ours("snapshot", e, guns, append([]string{"-O", "snapshot"}, args...)...)
 	t.name, t.says = "dct2notation snapshot, "+says, says
 	return t
 }
 
-// verify compares both sides of the tags of repositories. They have to agree on all of them.
+// verify compares both sides of the tags of repositories. They must agree on all of them.
 func (h *home) verify(e estate, guns []string, tags, workers int, args ...string) task {
 	t := h.ours("verify", e, guns, append([]string{"--concurrency", fmt.Sprint(workers)}, args...)...)
 	t.name = strings.Join(append([]string{"dct2notation verify --concurrency", fmt.Sprint(workers)}, args...), " ")

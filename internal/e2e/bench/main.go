@@ -1,19 +1,20 @@
 //go:build linux
 
-// Command bench measures what dct2notation is for, each row beside the loop that it replaces where there is
-// one: signing beside `xargs -P N notation sign`, verifying beside `xargs notation verify`, reading trust data
-// beside `notary list`; with keys of several kinds and limits, with and without latency, few items and many.
-// parts.go is the table of what is measured and of what is wanted; world.go has the servers, home.go the
-// programs, usage.go the instruments, and report.go prints and judges.
+// Command bench measures what dct2notation is made for, each row beside the loop that it replaces,
+// if there is one: signing beside `xargs -P N notation sign`, verifying beside `xargs notation
+// verify`, and reading trust data beside `notary list`. It uses keys of several kinds and limits,
+// with and without latency, and few items and many. parts.go is the table of measurements and
+// goals; world.go has the servers, home.go the programs, usage.go the instruments, and report.go
+// prints and judges.
 //
-// What it promises: what is measured are the programs that users run, as child processes from their start to
-// their end; every signature that is counted was seen in the registry, exactly one for an image; requests are
-// counted where they arrive; both sides of a ratio come from one call, minutes apart.
+// It promises to measure the programs that users run, as child processes from start to end. Every
+// signature that is counted was seen in the registry, exactly one for each image. Requests are
+// counted where they arrive. Both sides of a ratio come from one call, minutes apart.
 //
-// What it does not promise: the same figures twice. The servers are in this process, on 127.0.0.1, and share
-// the cores with what is measured, as the plugin's processes do and whatever else runs. So the use of the whole
-// machine stands beside each figure. An aim that is missed is printed and is no error: exit code 1 means that
-// there are no figures.
+// It does not promise the same figures twice. The servers are in this process, on 127.0.0.1, and
+// share the cores with what is measured, as do the plugin's processes and whatever else runs. So
+// the use of the whole machine is printed beside each figure. A missed goal is printed and is not
+// an error: exit code 1 means that there are no figures.
 package main
 
 import (
@@ -40,7 +41,7 @@ func main() {
 	}
 }
 
-// sizes are what the command line says of how much is measured.
+// sizes are the amounts to measure, from the command line.
 type sizes struct {
 	workers                   []int
 	items, many, repositories int
@@ -75,7 +76,7 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	if *bin, err = filepath.Abs(*bin); err != nil {
 		return fmt.Errorf("finding the programs: %w", err)
 	}
-	// Installing the plugin would build it, which is done already.
+	// The plugin is already built; installing it would build it again.
 	if err := os.Setenv("KMSTEST_BINARY", filepath.Join(*bin, "notation-kmstest")); err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func start(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// choose picks the parts of that name; without one, all usual ones.
+// choose returns the parts of that name; without a name, all usual ones.
 func choose(only string) (chosen []part, err error) {
 	var names []string
 	for _, p := range parts {
@@ -104,7 +105,7 @@ func choose(only string) (chosen []part, err error) {
 	return chosen, nil
 }
 
-// in measures a part with servers and a folder of its own.
+// in measures a part with its own servers and folder.
 func (p part) in(ctx context.Context, bin string, s sizes, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "dct2notation-bench-")
 	if err != nil {

@@ -17,19 +17,19 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// A part is what can be measured alone, with servers of its own.
+// part is one measurement, with its own servers.
 type part struct {
 	name    string
 	title   string
 	servers kind
 	measure func(context.Context, *world)
-	rare    bool // only when it is named
+	rare    bool // runs only if named
 }
 
-// latency is what the servers add to each request, as a registry in another building does.
+// latency is what the servers add to each request, like a registry in another building.
 const latency = 20 * time.Millisecond
 
-// What the plugin's key costs, in milliseconds.
+// Cost of the plugin's key, in milliseconds.
 const (
 	describeDelay = 40
 	signDelay     = 60
@@ -37,7 +37,7 @@ const (
 
 var keyDelay = map[string]int{string(plugin.CommandDescribeKey): describeDelay, string(plugin.CommandGenerateSignature): signDelay}
 
-// Parts of one name differ in their servers.
+// Parts with one name differ in their servers.
 var parts = []part{
 	{name: "throughput", title: "run beside notation sign, through a plugin whose key takes 60 ms", servers: kind{latency: latency}, measure: throughput},
 	{name: "memory", title: "run, and run again with nothing to do", measure: memory},
@@ -59,8 +59,8 @@ var parts = []part{
 }
 
 const (
-	few      = 4  // repositories that images are spread over
-	usual    = 16 // workers where there is no reason for others
+	few      = 4  // repositories over which images are spread
+	usual    = 16 // default number of workers
 	perImage = 10 // tags of an image in the part many-verify: signing takes longest
 )
 
@@ -90,13 +90,13 @@ func throughput(ctx context.Context, w *world) {
 	}
 }
 
-// beside is both sides of a row.
+// beside has both sides of a row.
 type beside struct {
 	loop, ours measured
 	ratio      float64
 }
 
-// pair has the loop and dct2notation sign so many images each with one key.
+// pair has the loop and dct2notation each sign that many images with one key.
 func pair(ctx context.Context, h *home, name string, key []string, workers, loop, ours int) (b beside) {
 	name = fmt.Sprintf("%s%d", name, workers)
 	b.loop = h.measure(ctx, h.signLoop(h.publish(estate{name: "loop-" + name, repositories: few, images: loop}), workers, key))
@@ -106,7 +106,7 @@ func pair(ctx context.Context, h *home, name string, key []string, workers, loop
 	return b
 }
 
-// pairs are for a key in a service.
+// pairs are the rows for a key in a service.
 func pairs(ctx context.Context, h *home, name string, key []string) {
 	h.note("key %s", name)
 	for _, n := range []int{1, 4, usual} {
@@ -137,14 +137,14 @@ func localKMS(ctx context.Context, w *world) {
 	pairs(ctx, h, "ec-256", []string{"--plugin", "awskms", "--id", arn, "--plugin-config", "ca_certs=" + h.path("chain.pem")})
 }
 
-// Azure allows 50 operations per second with an RSA key of 3072 bits in an HSM, and 25 with one of 4096. Few
-// plugins say THROTTLED: the last two say what Azure's and Vault's say.
+// Azure allows 50 operations per second with an RSA key of 3072 bits in an HSM, and 25 with one of
+// 4096. Few plugins say THROTTLED: the last two use the words of Azure's and Vault's.
 var keyLimits = []struct {
 	perSecond float64
 	refusal   kmstest.Kind
 	seconds   float64 // how long signing takes at that rate
-	loop      int     // images for the loop; 0: it is not run
-	shards    int     // processes of ours that share the key
+	loop      int     // images for the loop; 0: the loop is not run
+	shards    int     // our processes, which share the key
 }{
 	{50, kmstest.Throttled, 30, 200, 1},
 	{25, kmstest.Throttled, 30, 200, 1},
@@ -166,12 +166,12 @@ func limits(ctx context.Context, w *world) {
 		if k.loop > 0 {
 			full()
 			t := h.signLoop(w.publish(estate{name: fmt.Sprint("loop-", i), repositories: few, images: k.loop}), usual, pluginKey)
-			t.partial = 123 // of xargs
+			t.partial = 123 // exit code of xargs
 			m := w.measure(ctx, t)
 			w.note("the loop left %d of %d unsigned", k.loop-m.count, k.loop)
 		}
 		full()
-		// So many repositories that no shard is without any.
+		// Enough repositories for every shard to have some.
 		e := w.publish(estate{name: fmt.Sprint("ours-", i), repositories: 8 * few, images: int(k.perSecond * k.seconds)})
 		t := shards(h, e, k.shards)
 		t.partial = 3
@@ -182,7 +182,7 @@ func limits(ctx context.Context, w *world) {
 	}
 }
 
-// shards is run in so many processes at once, each with a part of the repositories and a ledger.
+// shards is run in several processes at once, each with its own repositories and ledger.
 func shards(h *home, e estate, n int) (t task) {
 	var all []*exec.Cmd
 	for i := range n {
@@ -198,8 +198,8 @@ func shards(h *home, e estate, n int) (t task) {
 	return t
 }
 
-// steadyRate is signatures per second from a second after the first to the last: what a limit lets through at
-// once is no rate. 0: too few to say.
+// steadyRate returns signatures per second, from one second after the first to the last: what a
+// limit lets through at once does not count. 0: there are too few.
 func steadyRate(pushes []time.Time) float64 {
 	if len(pushes) == 0 {
 		return 0
@@ -216,8 +216,8 @@ func steadyRate(pushes []time.Time) float64 {
 	return 0
 }
 
-// requests compares two runs that differ in the number of images alone: what the larger costs more is what its
-// further images cost, however dear the first of a repository are.
+// requests compares two runs that differ only in the number of images. The difference is the cost
+// of the further images, whatever the first of a repository cost.
 func requests(aim float64) func(context.Context, *world) {
 	return func(ctx context.Context, w *world) {
 		h := w.newHome("home", nil)
@@ -253,7 +253,7 @@ func trustRequests(ctx context.Context, w *world) {
 	}
 }
 
-// smallTags are those of a small repository, which has no delegations.
+// smallTags is the number of tags of a small repository, which has no delegations.
 const smallTags = 5
 
 func trustMemory(ctx context.Context, w *world) {
@@ -272,8 +272,8 @@ func trustMemory(ctx context.Context, w *world) {
 	}
 }
 
-// trustLoop reads with latency, one request at a time and several. A token that anybody gets spares notary a
-// refusal.
+// trustLoop reads with latency, with one request at a time and with several. If anybody gets a
+// token, notary is spared a refusal.
 func trustLoop(ctx context.Context, w *world) {
 	e := w.publish(estate{name: "beside", repositories: 200, images: 200 * smallTags, trustOnly: true})
 	if w.err != nil {
@@ -297,7 +297,8 @@ func trustLoop(ctx context.Context, w *world) {
 	}
 }
 
-// tagLine matches a tag in what notary list prints: name, digest, size, role. It also ends well where there are none.
+// tagLine matches a tag in the output of notary list: name, digest, size, role. Without tags,
+// notary list also succeeds.
 const tagLine = `^\S+ +[0-9a-f]{64} +[0-9]+ +\S+ *$`
 
 // signedEstate publishes images and signs them.
@@ -331,7 +332,7 @@ func verify(ctx context.Context, w *world) {
 	h, e = signedEstate(ctx, w, estate{name: "small", repositories: 100, images: 100 * smallTags})
 	for _, readers := range []int{1, 4} {
 		m := w.measure(ctx, h.verify(e, e.guns, 100*smallTags, 32, "--notary-concurrency", fmt.Sprint(readers)))
-		// One request for each repository and a token for sixteen, so many at a time.
+		// One request for each repository and one token for sixteen, with that many at a time.
 		allowed := float64(readers) * smallTags / latency.Seconds() / (1 + 1.0/16)
 		w.rate(m, m.rate(), 200, "tags/s of 100 repositories, %d read at a time (round trips allow %.0f)", readers, allowed)
 	}
@@ -363,10 +364,10 @@ func many(ctx context.Context, w *world) {
 	w.atMost(growth(runs[0], runs[1]), 1.3, "times the memory, without mapped files, for ten times the items")
 }
 
-// manyVerify verifies one repository, three and ten of that size. From one to three memory grows, since the next
-// is read while one is compared and the one before waits to be freed.
+// manyVerify verifies one repository, then three and ten of that size. From one to three, memory
+// grows, since the next is read while one is compared and the previous one waits to be freed.
 func manyVerify(ctx context.Context, w *world) {
-	of := w.many / 10 / perImage * perImage // tags of a repository
+	of := w.many / 10 / perImage * perImage // tags per repository
 	h, e := signedEstate(ctx, w, estate{name: "many", repositories: 10, images: of, tags: perImage})
 	if w.err != nil {
 		return
@@ -381,8 +382,8 @@ func manyVerify(ctx context.Context, w *world) {
 
 func growth(one, ten measured) float64 { return float64(ten.anon) / float64(one.anon) }
 
-// ledger has the program that the tests of power loss use lead items from planned to confirmed, some of them with
-// detours. It prints a line for each move once the ledger has acknowledged it.
+// ledger has the program of the power-loss tests take items from planned to confirmed, some of them
+// with detours. It prints a line for each move once the ledger has acknowledged it.
 func ledger(ctx context.Context, w *world) {
 	h := w.newHome("home", nil)
 	disk := w.measure(ctx, task{name: "the disk alone, one flush after the other", n: 50, home: h, commands: []*exec.Cmd{

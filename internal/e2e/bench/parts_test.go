@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestTheFirstBurstIsNotRate shows that what a limit lets through at once does not pass for a rate above it.
+// TestTheFirstBurstIsNotRate shows that what a limit lets through at once is not counted as a rate
+// above the limit.
 func TestTheFirstBurstIsNotRate(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// cpuUsable is the usable fraction of the cores: some time is always lost between a core becoming idle and
-	// the next process running on it.
+	// cpuUsable is the usable fraction of the cores: some time is always lost between a core
+	// becoming idle and the next process running on it.
 	cpuUsable = 0.90
 
-	// disturbing is from which use of the cores by others on a row is worth little.
+	// disturbing is the use of the cores by others from which a row is worth little.
 	disturbing = 0.10
 )
 
-// head prints what a part is and what its columns are.
+// head prints the name of a part and its columns.
 func (w *world) head(p part) {
 	fmt.Fprintf(w.out, `
 %s: %s
@@ -32,7 +32,7 @@ func (w *world) head(p part) {
 `, p.name, p.title, w.latency.Milliseconds(), runtime.NumCPU())
 }
 
-// row prints a task. Rows come minutes apart, so each is printed when it is there.
+// row prints a task. Rows come minutes apart, so each is printed at once.
 func (w *world) row(m measured) {
 	percent := func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
 	disturbed := ""
@@ -45,7 +45,7 @@ func (w *world) row(m measured) {
 		percent(m.share(m.own)), percent(m.share(m.tree-m.own)), percent(m.share(m.servers)), percent(m.others()), m.cpuAllows(), disturbed)
 }
 
-// printKinds prints requests for each of something, by kind, and returns their sum.
+// printKinds prints requests per unit, by kind, and returns their sum.
 func (w *world) printKinds(each map[string]float64) (sum float64) {
 	var all []string
 	for _, kind := range slices.Sorted(maps.Keys(each)) {
@@ -64,16 +64,17 @@ func (w *world) note(format string, args ...any) {
 	}
 }
 
-// A want is a figure and what it should be.
+// want is a figure and its goal.
 type want struct {
 	what   string // in words, with what limits it
 	got    float64
 	bound  float64
-	most   bool      // the bound is the most that it may be; else the least
+	most   bool      // the bound is a maximum; otherwise a minimum
 	excuse *measured // for rates: its CPU may be the limit
 }
 
-// atLeast and atMost judge a figure. rate is for one that is in proportion to a task's rate.
+// atLeast and atMost compare a figure with its goal. rate does so for one that is proportional to a
+// task's rate.
 func (w *world) atLeast(got, bound float64, what string, args ...any) {
 	w.note("%s", want{what: fmt.Sprintf(what, args...), got: got, bound: bound})
 }
@@ -94,8 +95,8 @@ func (t want) String() string {
 	return fmt.Sprintf("aim: %s %.4g %s: %.4g, %s", words, t.bound, t.what, t.got, t.verdict())
 }
 
-// verdict judges a figure as it is, not as it is printed. The CPU excuses a rate that is missed if it could not
-// give as much, and then it says so.
+// verdict judges the exact figure, not the printed one. The CPU excuses a missed rate if it could
+// not have reached it, and the verdict then says so.
 func (t want) verdict() string {
 	if t.got >= t.bound && !t.most || t.got <= t.bound && t.most {
 		return "met"
@@ -108,7 +109,7 @@ func (t want) verdict() string {
 	return "MISSED"
 }
 
-// cpu is the milliseconds of CPU time that one takes of the processes themselves.
+// cpu returns the CPU time per unit of the processes themselves, in milliseconds.
 func (m measured) cpu() float64 { return m.each(millis(m.own)) }
 
 func millis(d time.Duration) float64 { return d.Seconds() * 1000 }

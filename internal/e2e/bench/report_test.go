@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// of is a task of a second with so many done, and the milliseconds of CPU time that each took, on a machine of
-// which others use a share.
+// of returns a task of one second with that many units done, and the milliseconds of CPU time that
+// each took, on a machine of which others use a share.
 func of(count int, cpu, others float64) measured {
 	m := measured{usage: usage{wall: time.Second, tree: time.Duration(float64(count) * cpu * float64(time.Millisecond))}, count: count}
 	m.busy = m.share(m.tree) + others
 	return m
 }
 
-// TestAimsAreJudged shows that a miss is never printed as a success, and that only a machine that is too slow
-// for the aim excuses one, and only one of a rate.
+// TestAimsAreJudged shows that a miss is never printed as a success. Only a machine too slow for
+// the goal excuses a miss, and only that of a rate.
 func TestAimsAreJudged(t *testing.T) {
 	t.Parallel()
 	cores := float64(runtime.NumCPU())
@@ -44,7 +44,7 @@ func TestAimsAreJudged(t *testing.T) {
 	}
 }
 
-// TestDisturbanceIsTold shows that figures which others spoilt do not pass for good ones, and that neither the
+// TestDisturbanceIsTold shows that figures disturbed by others are marked, and that neither the
 // program nor the servers count as others.
 func TestDisturbanceIsTold(t *testing.T) {
 	t.Parallel()

@@ -18,27 +18,29 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// usage is what programs took that were started together, from their start to the end of the last.
+// usage is the cost of programs that were started together, from their start to the end of the
+// last.
 type usage struct {
 	wall       time.Duration
 	own        time.Duration // CPU time, user and system, of the processes themselves
 	tree       time.Duration // the same with all children that they waited for
-	servers    time.Duration // CPU time of this process meanwhile
-	anon, peak int64         // the largest of one, in bytes: without mapped files such as the ledger, and with them
+	servers    time.Duration // CPU time of this process in that time
+	anon, peak int64         // of the largest process, in bytes: without mapped files such as the ledger, and with them
 	busy       float64       // CPU time of the whole machine, as a share of all its cores
 }
 
-// share is CPU time, spent meanwhile, as a share of all cores.
+// share returns CPU time spent in that time as a share of all cores.
 func (u usage) share(cpu time.Duration) float64 {
 	return cpu.Seconds() / u.wall.Seconds() / float64(runtime.NumCPU())
 }
 
-// others is what was used of the machine by none of those that belong to the measurement, as a share of all cores.
+// others returns the use of the machine by processes outside the measurement, as a share of all
+// cores.
 func (u usage) others() float64 { return max(0, u.busy-u.share(u.tree+u.servers)) }
 
-// metered runs programs at once to their ends and measures them. The error is that of exec, with the end of what
-// the program wrote to stderr; exit code forgiven is none. The usage is complete also with another code than 0.
-// When ctx ends, the programs get SIGTERM.
+// metered runs programs at the same time to their ends and measures them. The error is that of
+// exec, with the end of the program's stderr. The exit code forgiven is not an error. The usage is
+// complete for other codes than 0 as well. When ctx ends, the programs get SIGTERM.
 func metered(ctx context.Context, forgiven int, commands ...*exec.Cmd) (u usage, err error) {
 	before, err := readMachine()
 	if err != nil {
@@ -66,11 +68,12 @@ func metered(ctx context.Context, forgiven int, commands ...*exec.Cmd) (u usage,
 	return u, errors.Join(append(errs, unread, unknown)...)
 }
 
-// watchEvery bounds by how much the last reading of a process is too small.
+// watchEvery limits by how much the last reading of a process is too small.
 const watchEvery = 20 * time.Millisecond
 
-// timed runs one program. When a process has ended, the kernel tells only the CPU time of it and its children
-// together, and no memory without mapped files: so both are read again and again until then.
+// timed runs one program. Once a process has ended, the kernel reports only the CPU time of it and
+// its children together, and no memory without mapped files. So both are read repeatedly until
+// then.
 func timed(ctx context.Context, forgiven int, c *exec.Cmd) (u usage, err error) {
 	if err := ctx.Err(); err != nil {
 		return u, err
@@ -86,7 +89,7 @@ func timed(ctx context.Context, forgiven int, c *exec.Cmd) (u usage, err error) 
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
 		for {
-			// It may have ended: then the reading before was the last.
+			// It may have ended: then the previous reading was the last.
 			if own, err := readCPU(c.Process.Pid); err == nil {
 				u.own = own
 			}
@@ -113,7 +116,7 @@ func timed(ctx context.Context, forgiven int, c *exec.Cmd) (u usage, err error) 
 	return u, errors.Join(err, ctx.Err())
 }
 
-// tail is the last lines of what a program said.
+// tail returns the last lines of a program's output.
 func tail(said string) string {
 	lines := strings.Split(strings.TrimSpace(said), "\n")
 	return strings.Join(lines[max(0, len(lines)-10):], "\n")
@@ -132,8 +135,9 @@ func readCPU(pid int) (time.Duration, error) {
 	return time.Duration(stat.CPUTime() * float64(time.Second)), nil
 }
 
-// readMemory reads a process's resident memory, in bytes: now, without mapped files, and at its largest, with
-// them. A process that has ended and was not waited for has none, which is an error.
+// readMemory returns a process's resident memory in bytes: at present without mapped files, and at
+// its largest with them. A process that has ended and was not waited for has none, which is an
+// error.
 func readMemory(pid int) (anon, peak int64, err error) {
 	var status procfs.ProcStatus
 	p, err := procfs.NewProc(pid)
@@ -152,12 +156,12 @@ func readMemory(pid int) (anon, peak int64, err error) {
 // machine is CPU time of all cores since boot, in seconds.
 type machine struct{ busy, all float64 }
 
-// busySince is the CPU time in use, as a share of all cores.
+// busySince returns the CPU time used, as a share of all cores.
 func (m machine) busySince(before machine) float64 {
 	if m.all == before.all {
 		return 0 // less than a tick has passed
 	}
-	return min(1, (m.busy-before.busy)/(m.all-before.all)) // sums of fractions may be above
+	return min(1, (m.busy-before.busy)/(m.all-before.all)) // sums of fractions may exceed 1
 }
 
 func readMachine() (machine, error) {
@@ -172,8 +176,8 @@ func readMachine() (machine, error) {
 	return machineOf(stat.CPUTotal), nil
 }
 
-// machineOf leaves out what guests used: user and nice have it already. It is idle, too, while it waits for the
-// disk.
+// machineOf leaves out the use by guests, which user and nice already include. The machine also
+// counts as idle while it waits for the disk.
 func machineOf(c procfs.CPUStat) machine {
 	busy := c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal
 	return machine{busy, busy + c.Idle + c.Iowait}

@@ -14,11 +14,11 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// work is a shell's that takes a noticeable time.
+// work is shell code that takes a noticeable time.
 const work = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
 
-// TestChildrenAreMeteredApart shows that work of a program's children is not taken for its own, nor that of a
-// program that runs at the same time for that of one.
+// TestChildrenAreMeteredApart shows that the work of a program's children is not counted as its
+// own, nor is the work of another program that runs at the same time.
 func TestChildrenAreMeteredApart(t *testing.T) {
 	t.Parallel()
 	u, err := metered(t.Context(), 0, exec.Command("sh", "-c", "sh -c '"+work+"'; true"))
@@ -48,8 +48,8 @@ func TestChildrenAreMeteredApart(t *testing.T) {
 	}
 }
 
-// TestFailureTellsWhatTheProgramSaid shows that a benchmark that could not measure says why, that one exit code
-// is a result where it is told so, and that no exit code costs a figure.
+// TestFailureTellsWhatTheProgramSaid shows that a failed measurement gives the reason, that one
+// exit code counts as a result if allowed, and that no exit code loses a figure.
 func TestFailureTellsWhatTheProgramSaid(t *testing.T) {
 	t.Parallel()
 	for forgiven, want := range map[int]string{0: "out of luck", 3: "out of luck", 5: ""} {

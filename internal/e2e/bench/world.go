@@ -23,19 +23,21 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// kind is what a part's servers are like.
+// kind describes a part's servers.
 type kind struct {
 	latency  time.Duration // added to each request
 	tags     bool          // the registry has no referrers API
-	twoSteps bool          // the registry takes an upload in two requests alone
+	twoSteps bool          // the registry accepts an upload only in two requests
 	open     bool          // the Notary server gives anybody a token
 }
 
-// user has the password of the same name. It protects nothing: the servers are made for one measurement.
+// user has the password of the same name. It protects nothing: the servers exist for one
+// measurement.
 const user = "bench"
 
-// A world is where a part is measured: a registry and a Notary server, both with TLS and bearer tokens, and a
-// folder. Its first error is kept, and nothing is done after it, so that a part can be read as what it measures.
+// world is where a part is measured: a registry and a Notary server, both with TLS and bearer
+// tokens, and a folder. Its first error is kept, and nothing is done after it, so that a part reads
+// as what it measures.
 type world struct {
 	kind
 	sizes
@@ -77,10 +79,10 @@ func (w *world) close() {
 	w.notary.Close()
 }
 
-// varies is what differs in the paths of a kind of request.
+// varies matches what differs in the paths of one kind of request.
 var varies = regexp.MustCompile(`^/v2/.+/(manifests/sha256[:-]|manifests/|blobs/uploads/|blobs/|referrers/).*$`)
 
-// arrived writes a request to the registry down. Without a token nothing is pushed.
+// arrived records a request to the registry. Nothing is pushed without a token.
 func (w *world) arrived(method, path string, authorized bool, at time.Time) {
 	kind := method + " " + varies.ReplaceAllString(path, "$1")
 	w.mu.Lock()
@@ -91,20 +93,21 @@ func (w *world) arrived(method, path string, authorized bool, at time.Time) {
 	}
 }
 
-// An estate is images of DCT, spread evenly over repositories.
+// estate is images of DCT, spread evenly over repositories.
 type estate struct {
 	name                 string
 	repositories, images int
-	tags                 int  // of each image; 0: one
-	signers              int  // of each repository, as docker trust signer add makes them
+	tags                 int  // per image; 0: one
+	signers              int  // per repository, as docker trust signer add makes them
 	trustOnly            bool // the registry does not have the images
 
 	guns       []string            // the repositories
-	references []string            // host/repository@digest, one of each repository after the other
+	references []string            // host/repository@digest, taking one from each repository in turn
 	pins       map[string][]string // root key ids by GUN
 }
 
-// publish stores an estate's images in both servers. That is no request: it goes straight to the stores.
+// publish stores an estate's images in both servers. It makes no requests: it writes directly to
+// the stores.
 func (w *world) publish(e estate) estate {
 	e.pins = map[string][]string{}
 	var trust []*notarytest.Repository
@@ -155,11 +158,11 @@ func (w *world) publishImage(e estate, trust *notarytest.Repository, tag string)
 	return trust.GUN() + "@" + d.String(), err
 }
 
-// name is a repository's in the registry.
+// name returns a repository's name in the registry.
 func (w *world) name(gun string) string { return strings.TrimPrefix(gun, w.registry.Host()+"/") }
 
-// signed counts the images of an estate that have a signature. That one has more than one is an error: then the
-// figures mean something else.
+// signed returns how many images of an estate have a signature. An image with more than one is an
+// error, since the figures would mean something else.
 func (w *world) signed(e estate) (n int, err error) {
 	for _, reference := range e.references {
 		gun, digest, _ := strings.Cut(reference, "@")
@@ -183,43 +186,43 @@ func (w *world) fail(err error) bool {
 	return w.err != nil
 }
 
-// A task is programs that are started together, and what they have to do.
+// task is programs that are started together, with their work.
 type task struct {
 	name     string
-	n        int // signatures, tags, repositories
+	n        int // number of signatures, tags or repositories
 	commands []*exec.Cmd
 	home     *home
-	signs    *estate // n of its images have a signature afterwards, in the registry
+	signs    *estate // n of its images must have a signature afterwards, in the registry
 	says     string  // where the programs' JSON has n, such as results.signed; empty: nowhere
-	lines    string  // what each of n lines of stdout matches; empty: it does not matter
-	partial  int     // the exit code when some of n failed, which is a result then; 0: it is none
+	lines    string  // what each of n lines of stdout matches; empty: anything
+	partial  int     // the exit code, also a result, if some of n failed; 0: there is none
 }
 
-// measured is what became of a task.
+// measured is the result of a task.
 type measured struct {
 	usage
 	name             string
 	count            int
 	registry, notary int64            // requests
 	kinds            map[string]int64 // those to the registry
-	operations       int              // of the key, where the plugin tells
-	failed           int              // of the items, as our program says
+	operations       int              // of the key, if the plugin reports them
+	failed           int              // of the items, as our program reports
 	pushes           []time.Time
 }
 
-// rate is so many per second of the whole commands, their start and end included.
+// rate returns units per second of the whole commands, including start and end.
 func (m measured) rate() float64 { return float64(m.count) / m.wall.Seconds() }
 
-// each is so much of something for each.
+// each returns an amount per unit.
 func (m measured) each(n float64) float64 { return n / float64(m.count) }
 
-// cpuAllows is how many per second the cores can give that others leave: what one takes of them here, servers
-// included, is what it takes.
+// cpuAllows returns the rate that the cores left by others can give, at the CPU time that one unit
+// takes here, servers included.
 func (m measured) cpuAllows() float64 {
 	return float64(m.count) * (1 - m.others()) / m.share(m.tree+m.servers) / m.wall.Seconds()
 }
 
-// measure does a task and prints what it took.
+// measure runs a task and prints its cost.
 func (w *world) measure(ctx context.Context, t task) (m measured) {
 	if w.err == nil {
 		m, w.err = w.take(ctx, t)
@@ -265,7 +268,8 @@ func (w *world) take(ctx context.Context, t task) (m measured, err error) {
 	return m, t.check(m.count, m.failed, said)
 }
 
-// check returns an error unless the programs did what they had to, by what they say and by what there is.
+// check returns an error unless the programs did their work, according to their output and to the
+// facts.
 func (t task) check(count, failed int, said []bytes.Buffer) error {
 	says, lines := 0, 0
 	for i := range said {
@@ -285,7 +289,7 @@ func (t task) check(count, failed int, said []bytes.Buffer) error {
 	return nil
 }
 
-// number finds one in a program's JSON, below names with dots; 0: there is none.
+// number returns a number from a program's JSON, by a dotted path; 0: there is none.
 func number(said []byte, path string) float64 {
 	var value any
 	if json.Unmarshal(said, &value) != nil {

@@ -24,8 +24,9 @@ func startWorld(t *testing.T) *world {
 	return w
 }
 
-// TestAllImagesArePublished shows that no image is lost where they do not divide evenly, that neighbours are of
-// different repositories, and that signers cost what the aim says of them: a role each and targets/releases.
+// TestAllImagesArePublished shows that no image is lost if they do not divide evenly, that
+// neighbours are in different repositories, and that signers cost what the goal says: a role each
+// and targets/releases.
 func TestAllImagesArePublished(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t)
@@ -51,8 +52,8 @@ func TestAllImagesArePublished(t *testing.T) {
 	}
 }
 
-// TestOnlySignaturesInTheRegistryCount shows that what is counted is what the registry lists, and that a second
-// signature of an image spoils the figures.
+// TestOnlySignaturesInTheRegistryCount shows that only signatures in the registry's lists count,
+// and that a second signature of an image spoils the figures.
 func TestOnlySignaturesInTheRegistryCount(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t)
@@ -68,7 +69,7 @@ func TestOnlySignaturesInTheRegistryCount(t *testing.T) {
 	}
 }
 
-// attach gives an image a signature, as far as a registry sees.
+// attach gives an image what a registry takes for a signature.
 func attach(t *testing.T, w *world, reference string, note int) {
 	t.Helper()
 	gun, digest, _ := strings.Cut(reference, "@")
@@ -90,8 +91,8 @@ func attach(t *testing.T, w *world, reference string, note int) {
 	}
 }
 
-// TestATaskIsCheckedByWhatThereIs shows that neither a program that says more than it did passes for good, nor
-// one that lost items without a word, nor one that listed nothing.
+// TestATaskIsCheckedByWhatThereIs shows that a program fails the check if it reports more than it
+// did, loses items silently, or lists nothing.
 func TestATaskIsCheckedByWhatThereIs(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -24,7 +24,7 @@ func TestHostileNamesHarmNoPage(t *testing.T) {
 	if n := eval[int](o, `document.scripts.length`); n != 2 {
 		t.Errorf("got %d scripts, want 2", n)
 	}
-	// Each row is opened, each column sorted, each link followed.
+	// Open each row, sort by each column, follow each link.
 	o.js(`document.getElementById("table").focus()`)
 	o.press(kb.Enter)
 	for range len(r.rows) + 10 {
@@ -43,7 +43,7 @@ func TestHostileNamesHarmNoPage(t *testing.T) {
 	if got := eval[string](o, `document.location.href.split("#")[0]`); got != o.url {
 		t.Errorf("got the page at %s, want %s", got, o.url)
 	}
-	// Shown as they are, and what reorders text or is not seen is written out.
+	// Texts are shown as they are. Characters that reorder text or are invisible are written out.
 	text := eval[string](o, `document.body.innerText`)
 	for _, want := range []string{`<script>window.pwned=1</script>`, `<img src=x onerror=window.pwned=1>`, `javascript:window.pwned=1`, `gpj.\u202e<b>exe`, `\u2028window.pwned=1\u2029`, `a\x00b\x1b]0;x\x07`} {
 		if !strings.Contains(text, want) {
@@ -53,7 +53,7 @@ func TestHostileNamesHarmNoPage(t *testing.T) {
 	if eval[bool](o, `/[\u202a-\u202e\u2066-\u2069\u200b\u2028\u2029\u0000-\u0008\u001b]/.test(document.documentElement.textContent)`) {
 		t.Error("got a character that changes how text is read in the page, want none")
 	}
-	// And a search that is an attack finds what it says.
+	// A search for an attack finds the row with its text.
 	o.click("#clear")
 	o.search("<script>window")
 	o.until(`/^[1-9]\d* of 45 rows$/.test(document.getElementById("count").textContent)`)
@@ -65,10 +65,10 @@ func TestHostileNamesHarmNoPage(t *testing.T) {
 	}
 }
 
-// structure are the names of the elements that a page has.
+// structure returns the names of the elements of a page.
 const structure = `[...new Set([...document.querySelectorAll("*")].map((e) => e.localName))]`
 
-// allowed are elements that a page without trouble lacks.
+// allowed are elements that a page without problems lacks.
 const allowed = " ol details summary strong dd dt figure figcaption line text circle "
 
 func TestHostileAddressHarmsNoPage(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The aims are 3 s and 15 MB; the limits of this test leave room for a busy machine.
+// The goals are 3 s and 15 MB. The limits of this test leave room for a busy machine.
 const (
 	largeRows  = 50_000
 	largeBytes = 15 << 20
@@ -76,11 +76,11 @@ func TestFiftyThousandRows(t *testing.T) {
 	}
 }
 
-// painted waits until what was changed is on the screen.
+// painted waits until a change is visible on the screen.
 const painted = `new Promise((done) => requestAnimationFrame(() => setTimeout(done)))`
 
-// measured is how long a statement takes until what it changed is drawn. The search waits
-// for the last key before; that is no part of it.
+// measured returns how long a statement takes until its effect is drawn. The search's wait for the
+// last key is not included.
 const measured = `(async () => {
 	const scroll = document.getElementById("scroll"), count = document.getElementById("count");
 	let start = performance.now();
@@ -97,7 +97,7 @@ const measured = `(async () => {
 	return performance.now() - start;
 })()`
 
-// scrolled are the lengths of the frames in which the table scrolls from its beginning.
+// scrolled returns the duration of each frame while the table scrolls from its beginning.
 const scrolled = `(async () => {
 	const scroll = document.getElementById("scroll"), frames = [];
 	scroll.scrollTop = 0;

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// program is dct2notation as run.sh has built it, browser is Debian's.
+// program is dct2notation as built by run.sh. browser is Debian's.
 var (
 	program = filepath.Join(os.Getenv("DCT2NOTATION_E2E_BIN"), "dct2notation")
 	browser = "chromium"

@@ -20,7 +20,7 @@ import (
 // pageTime is when the results of these tests ended.
 var pageTime = time.Date(2026, 10, 5, 14, 30, 0, 0, time.UTC)
 
-// A result is what is rendered as a page.
+// result is what is rendered as a page.
 type result struct {
 	head     report.Head
 	sections []report.Section
@@ -76,8 +76,8 @@ func (r *result) page(t *testing.T) string {
 
 func digestOf(what string, n int) string { return digest.FromString(fmt.Sprint(what, n)).String() }
 
-// verified is the result of a verification of n tags in repositories of 50, of which some
-// are in trouble where trouble is set.
+// verified returns the result of a verification of n tags in repositories of 50. If trouble is set,
+// some are in trouble.
 func verified(n int, trouble bool) *result {
 	r := &result{
 		head: report.NewHead(report.OfVerify, "dct2notation v1.4.0", "registry.example.com/*", pageTime.Add(-23*time.Minute)),
@@ -125,7 +125,7 @@ func inTrouble(row *report.Row, i int) {
 	}
 }
 
-// ran is the result of a run.
+// ran returns the result of a run.
 func ran(n int) *result {
 	r := &result{
 		head: report.NewHead(report.OfRun, "dct2notation v1.4.0", "registry.example.com/payments/*", pageTime.Add(-48*time.Minute)),
@@ -151,7 +151,7 @@ func ran(n int) *result {
 	return r
 }
 
-// progressed adds earlier results, which get better.
+// progressed adds earlier results, which improve over time.
 func (r *result) progressed(n int) *result {
 	total := len(r.rows)
 	for i := range n {
@@ -165,8 +165,8 @@ func (r *result) progressed(n int) *result {
 	return r
 }
 
-// hostilePage has in each of its texts what would do harm if it were taken for markup or
-// script; each would set pwned.
+// hostilePage has in each of its texts something harmful if it were taken for markup or script.
+// Each would set pwned.
 func hostilePage() *result {
 	texts := []string{
 		`<script>window.pwned=1</script>`, `</script><script>window.pwned=1</script>`, `<!--<script>`, `]]></script><svg onload=window.pwned=1>`,

@@ -18,8 +18,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// A tab has one page open, in a browser of its own. At the end of the test it checks that
-// the page asked for nothing but itself and that nothing was complained of.
+// tab has one page open, in a browser of its own. At the end of the test it checks that the page
+// requested only itself and that the browser reported no problem.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -30,10 +30,10 @@ type tab struct {
 	wrong    []string // messages, exceptions, dialogs
 }
 
-// A step is something that is done in a tab.
+// step is an action in a tab.
 type step = chromedp.Action[chromedp.Void]
 
-// open opens a page and waits until its table is there.
+// open opens a page and waits for its table.
 func open(t *testing.T, path, hash string, before ...step) *tab {
 	t.Helper()
 	o := newTab(t, path)
@@ -42,17 +42,17 @@ func open(t *testing.T, path, hash string, before ...step) *tab {
 	return o
 }
 
-// load opens the page, also anew, and waits until its table is there.
+// load loads or reloads the page and waits for its table.
 func (o *tab) load(hash string) {
 	o.t.Helper()
 	o.do(chromedp.Navigate("about:blank"), chromedp.Navigate(o.url+hash))
 	o.until(`document.documentElement.classList.contains("scripted")`)
 }
 
-// newTab starts a browser, for one page.
+// newTab starts a browser for one page.
 func newTab(t *testing.T, path string) *tab {
 	t.Helper()
-	// In a container the browser's sandbox has no rights.
+	// In a container, the browser's sandbox lacks the rights that it needs.
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1360, 1000),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
@@ -71,7 +71,7 @@ func newTab(t *testing.T, path string) *tab {
 	return o
 }
 
-// send is a command of the protocol whose answer is of no use.
+// send sends a command of the protocol whose answer is not needed.
 func send[P, R any](command cdp.Command[P, R], params P) step {
 	return func(ctx context.Context, t *chromedp.Target) (none chromedp.Void, err error) {
 		_, err = cdp.Call(ctx, t, command, params)
@@ -85,7 +85,7 @@ func (o *tab) event(event any) {
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
 		o.requests = append(o.requests, e.Request.URL)
-	case *log.EventEntryAdded: // refusals of the content security policy are among these
+	case *log.EventEntryAdded: // this includes refusals by the content security policy
 		o.wrong = append(o.wrong, fmt.Sprintf("%s: %.300s", e.Entry.Source, e.Entry.Text))
 	case *runtime.EventConsoleAPICalled:
 		o.wrong = append(o.wrong, fmt.Sprintf("console.%s: %d values", e.Type, len(e.Args)))
@@ -116,7 +116,7 @@ func (o *tab) do(steps ...step) {
 	}
 }
 
-// get does what has a value.
+// get runs actions that return a value.
 func get[T any](o *tab, action chromedp.Action[T]) T {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(o.ctx, time.Minute)
@@ -128,19 +128,20 @@ func get[T any](o *tab, action chromedp.Action[T]) T {
 	return value
 }
 
-// eval is an expression's value, or what it promises. The policy of the page does not hold for it.
+// eval returns an expression's value, or what its promise resolves to. The page's policy does not
+// apply to it.
 func eval[T any](o *tab, expression string) T {
 	o.t.Helper()
 	return get(o, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 }
 
-// js does something in the page.
+// js runs a statement in the page.
 func (o *tab) js(statement string) {
 	o.t.Helper()
 	eval[chromedp.Void](o, statement)
 }
 
-// until waits for an expression to be true.
+// until waits until an expression is true.
 func (o *tab) until(expression string) {
 	o.t.Helper()
 	for range 2000 {
@@ -152,8 +153,8 @@ func (o *tab) until(expression string) {
 	o.t.Fatalf("never true: %s; counted: %s", expression, o.counted())
 }
 
-// press presses keys one after the other. A page that takes one for itself keeps it from
-// being typed, which KeyEvent's own way does not allow.
+// press presses keys one after the other. If the page handles a key itself, the key is not typed;
+// KeyEvent does not allow for that.
 func (o *tab) press(keys ...string) {
 	o.t.Helper()
 	for _, k := range keys {
@@ -168,7 +169,7 @@ func (o *tab) press(keys ...string) {
 	}
 }
 
-// click presses the mouse on the first element.
+// click clicks the first matching element.
 func (o *tab) click(selector string) {
 	o.t.Helper()
 	at := eval[[]float64](o, fmt.Sprintf(`(() => {
@@ -180,14 +181,14 @@ func (o *tab) click(selector string) {
 	o.do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
-// choose takes one of a list.
+// choose selects an option of a list.
 func (o *tab) choose(selector, value string) {
 	o.t.Helper()
 	o.do(chromedp.SetValue(selector, value))
 	o.js(fmt.Sprintf(`document.querySelector(%q).dispatchEvent(new Event("change"))`, selector))
 }
 
-// search types a search in place of the one before.
+// search replaces the present search.
 func (o *tab) search(text string) {
 	o.t.Helper()
 	o.js(`document.getElementById("search").select()`)
@@ -199,19 +200,19 @@ func (o *tab) counted() string {
 	return eval[string](o, `document.getElementById("count").textContent`)
 }
 
-// counts waits until the page tells that so many rows are shown.
+// counts waits until the page reports that many rows.
 func (o *tab) counts(want string) {
 	o.t.Helper()
 	o.until(fmt.Sprintf(`document.getElementById("count").textContent === %q`, want))
 }
 
-// cells are the texts of a column in the rows that are drawn, in order.
+// cells returns the texts of a column in the rows that are drawn, in order.
 func (o *tab) cells(column string) []string {
 	o.t.Helper()
 	return eval[[]string](o, fmt.Sprintf(`[...document.querySelectorAll("#body tr[data-at]:not([hidden])")].sort((a, b) => a.dataset.at - b.dataset.at).map((row) => row.querySelector(".col-%s").textContent)`, column))
 }
 
-// style is a computed style.
+// style returns a computed style.
 func (o *tab) style(selector, property string) string {
 	o.t.Helper()
 	return eval[string](o, fmt.Sprintf(`getComputedStyle(document.querySelector(%q)).getPropertyValue(%q)`, selector, property))

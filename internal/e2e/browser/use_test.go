@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// What the verdict says is what a person sees first, and in words.
+// The verdict comes first, in words.
 func TestPageShowsHowItEnded(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -47,7 +47,7 @@ func TestPageShowsHowItEnded(t *testing.T) {
 	}
 }
 
-// cut is a result that says nothing bad, but did not finish.
+// cut is a result that reports no problem, but is not finished.
 func cut() *result {
 	r := verified(100, false)
 	r.end.Complete, r.end.Error = false, "interrupted"
@@ -92,17 +92,17 @@ func TestSearchFilterAndSort(t *testing.T) {
 		t.Errorf("got sorted %q and %q, want v1.0.0 first and v3.19.6 first", first[:3], last[:3])
 	}
 
-	// A link to what was shown shows it again.
+	// A link to a view shows that view again.
 	again := open(t, strings.TrimPrefix(o.url, "file://"), hash)
 	again.counts("1 of 5,000 rows")
-	// And the charts are such links.
+	// The charts are such links, too.
 	again.click(`.card.is-unknown`)
 	again.counts("17 of 5,000 rows")
 	again.click(`.bars tbody a`)
 	again.counts("50 of 5,000 rows")
 }
 
-// natural compares versions as people do.
+// natural compares version numbers as people do.
 func natural(a, b string) int {
 	var x, y [3]int
 	fmt.Sscanf(a, "v%d.%d.%d", &x[0], &x[1], &x[2])
@@ -162,13 +162,13 @@ func TestKeyboardAlone(t *testing.T) {
 	if got := o.style("#table tr[aria-selected=true] td", "box-shadow"); got == "none" {
 		t.Error("got the active row as all others, want a box-shadow")
 	}
-	// The heads are buttons.
+	// The column heads are buttons.
 	o.do(chromedp.Focus(".col-repository button"))
 	o.press(kb.Enter)
 	o.until(`document.querySelector("th.col-repository").ariaSort === "ascending"`)
 }
 
-// With dark colours, with light ones and on paper, text can be read.
+// The text is readable with dark colours, with light ones and on paper.
 func TestDarkLightAndPaper(t *testing.T) {
 	t.Parallel()
 	path := verified(5000, true).progressed(8).page(t)
@@ -200,7 +200,7 @@ func TestDarkLightAndPaper(t *testing.T) {
 	}
 }
 
-// contrast is that of WCAG 2, of an element's text with what is behind it.
+// contrast is the contrast of WCAG 2 between an element's text and its background.
 const contrast = `((selector) => {
 	const element = document.querySelector(selector);
 	const parts = (text) => text.match(/[\d.]+/g).map(Number);
@@ -211,7 +211,7 @@ const contrast = `((selector) => {
 	return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
 })(%q)`
 
-// Where no script runs, what matters is there.
+// Where no script runs, the important parts are still there.
 func TestWithoutScript(t *testing.T) {
 	t.Parallel()
 	path := verified(5000, true).page(t)
@@ -225,8 +225,8 @@ func TestWithoutScript(t *testing.T) {
 	}
 }
 
-// On a narrow window and a wide one, with few rows and many: what is to do comes first, nothing is wider than the
-// window, and of a long name the middle is left out.
+// On a narrow window and a wide one, with few rows and many, what to do comes first, nothing is
+// wider than the window, and long names lose their middle.
 func TestNarrowAndWide(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{56, largeRows} {
@@ -265,7 +265,7 @@ func thousands(n int) string {
 	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
 }
 
-// What is to do leads to its rows; repositories without problems can be left out.
+// Each thing to do links to its rows. Repositories without problems can be hidden.
 func TestToDoAndRepositories(t *testing.T) {
 	t.Parallel()
 	o := open(t, verified(5000, true).page(t), "")

@@ -7,9 +7,9 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// judge returns an error unless the ledger has everything that was acknowledged, at most
-// the move that each item had under way beyond that, and nothing by halves; and unless work
-// can go on from there.
+// judge returns an error unless the ledger has everything that was acknowledged, at most each
+// item's move in progress beyond that, and nothing incomplete, and unless work can continue from
+// there.
 func (w writing) judge(path string, acked map[int]int) error {
 	at, err := read(path)
 	if err == nil {
@@ -45,13 +45,13 @@ func read(path string) (found, error) {
 	return at, err
 }
 
-// A found is what is in a ledger.
+// found is the content of a ledger.
 type found struct {
-	step   map[int]int // by item: how many steps of its script it has made
+	step   map[int]int // by item: number of steps of its script
 	events []state.Event
 }
 
-// survey reads all of a ledger. Its error is that of something half done.
+// survey reads all of a ledger. It returns an error if something is incomplete.
 func survey(l *state.Ledger) (found, error) {
 	at := found{step: map[int]int{}}
 	perItem := map[state.Key]int{}
@@ -104,7 +104,7 @@ func allItems(l *state.Ledger) ([]state.Item, error) {
 	}
 }
 
-// stepOf tells after which step of its script an item is, and checks what is beside it.
+// stepOf returns after which step of its script an item is, and checks what belongs to it.
 func stepOf(l *state.Ledger, n int, i state.Item, events int) (int, error) {
 	if i.Key != key(n) {
 		return 0, fmt.Errorf("item %d has the key %s", n, i.Key)
@@ -127,7 +127,7 @@ func stepOf(l *state.Ledger, n int, i state.Item, events int) (int, error) {
 	return 0, fmt.Errorf("item %d is %s after %d events, which is no step of its way", n, i.Stage, events)
 }
 
-// matches compares with what was acknowledged.
+// matches compares the ledger with what was acknowledged.
 func (f found) matches(acked map[int]int) error {
 	for n, steps := range acked {
 		if f.step[n] < steps {

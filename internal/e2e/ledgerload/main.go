@@ -1,11 +1,11 @@
-// Ledgerload works on a ledger and judges one, for the tests that take the disk away from
-// it. It is a program of its own because it gets killed, and it is small because it is
-// started thousands of times.
+// Ledgerload works on a ledger and judges one, for the tests that take the disk away from it. It is
+// a program of its own because it gets killed, and it is small because it is started thousands of
+// times.
 //
-//	ledgerload write PATH    leads items to their end, from wherever they are, and prints a
+//	ledgerload write PATH    takes items to their last step, from wherever they are, and prints a
 //	                         line for each move after the ledger has acknowledged it
-//	ledgerload judge PATH    reads such lines, and says whether the ledger has all of it; then
-//	                         leads the items to their end and judges again
+//	ledgerload judge PATH    reads such lines, and reports whether the ledger has all of it; then
+//	                         takes the items to their last step and judges again
 //	ledgerload replay ...    judges what a power loss may have left of a recorded write
 package main
 

@@ -15,15 +15,15 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// replaying judges images of one recording. It prints a line for each, so that whoever
-// started it knows which one ended the process.
+// replaying judges images of one recording. It prints a line for each, so that its caller knows
+// which one ended the process.
 type replaying struct {
 	log, dir           string
 	seed               uint64
 	images, from, step int
 }
 
-// Verdicts on an image. Any other is a broken promise.
+// Verdicts on an image. Anything else is a broken promise.
 const (
 	verdictGood   = "good"
 	verdictAbsent = "absent" // no file yet, and nothing acknowledged
@@ -35,7 +35,7 @@ func (r replaying) replay(path string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Close() }() // only read from
+	defer func() { _ = log.Close() }() // it was only read
 	recording, err := powerloss.Parse(log, path)
 	if err != nil {
 		return err
@@ -51,8 +51,8 @@ func (r replaying) replay(path string) error {
 	return nil
 }
 
-// one judges image number n. The images are spread over all moments; the first of a moment
-// is that which has lost everything not flushed.
+// one judges image number n. The images are spread over all moments. The first of a moment has lost
+// everything that was not flushed.
 func (r replaying) one(recording *powerloss.Recording, n int, path string, all []state.Event) string {
 	moment := int(int64(n) * int64(recording.Len()) / int64(r.images))
 	before := int(int64(n-1) * int64(recording.Len()) / int64(r.images))
@@ -80,8 +80,8 @@ func (r replaying) one(recording *powerloss.Recording, n int, path string, all [
 	return verdictGood
 }
 
-// judgeImage is judge for a file whose later history is known: what is there has to be how
-// that began.
+// judgeImage is judge for a file whose later history is known: its history must be a prefix of
+// that.
 func judgeImage(path string, acked map[int]int, all []state.Event) error {
 	at, err := read(path)
 	if err != nil {

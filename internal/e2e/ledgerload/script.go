@@ -7,7 +7,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A step is one move of an item, and what the ledger then has.
+// step is one move of an item, and what the ledger has afterwards.
 type step struct {
 	move     func(l *state.Ledger, n int) error
 	stage    state.Stage
@@ -27,7 +27,7 @@ var (
 	dropping = func(l *state.Ledger, n int) error { return l.Discard(key(n), "another certificate") }
 )
 
-// The lives of items. Stage and number of events together tell the step.
+// Scripts of items. The stage and the number of events together identify the step.
 var scripts = [][]step{
 	{
 		{planning, state.Planned, 0, false}, {signing, state.Signed, 1, true},
@@ -64,7 +64,7 @@ func item(n int) state.Item {
 	}
 }
 
-// envelope differs in length from item to item, so that records move between pages.
+// envelope returns envelopes of different lengths, so that records move between pages.
 func envelope(n int) state.Envelope {
 	return state.Envelope{
 		MediaType: "application/jose+json", Blob: fmt.Appendf(nil, "envelope %d %0*d", n, 300+n*211%2100, n),

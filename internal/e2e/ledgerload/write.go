@@ -12,12 +12,12 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// writing leads items to their end.
+// writing takes items to their last step.
 type writing struct{ items, workers, sessions int }
 
 func (w writing) write(path string) error {
-	// Faults are injected into "the nth call of a thread". The ledger's writer has a thread
-	// of its own; everything else is on this one.
+	// Faults are injected into "the nth call of a thread". The ledger's writer has its own thread;
+	// everything else runs on this one.
 	runtime.LockOSThread()
 	for s := range w.sessions {
 		if err := w.session(path, s*w.items/w.sessions, (s+1)*w.items/w.sessions); err != nil {
@@ -27,7 +27,7 @@ func (w writing) write(path string) error {
 	return nil
 }
 
-// session takes the items from one number to another to their end.
+// session takes the items from one number to another to their last step.
 func (w writing) session(path string, from, to int) (err error) {
 	l, err := state.Open(path, state.Options{Tool: tool})
 	if err != nil {
@@ -50,7 +50,7 @@ func (w writing) session(path string, from, to int) (err error) {
 					if err := s.move(l, n); err != nil {
 						return err
 					}
-					// One write, which a pipe takes whole.
+					// This is one write, which a pipe accepts whole.
 					if _, err := os.Stdout.WriteString(fmt.Sprintf("%d %d\n", n, at.step[n]+i+1)); err != nil {
 						return err
 					}
@@ -64,7 +64,8 @@ func (w writing) session(path string, from, to int) (err error) {
 
 const tool = "ledgerload"
 
-// readAcks reads what a write has printed: how many steps of each item were acknowledged.
+// readAcks parses what a writer has printed, and returns how many steps of each item were
+// acknowledged.
 func readAcks(r io.Reader) (map[int]int, error) {
 	acked := map[int]int{}
 	lines := bufio.NewScanner(r)

@@ -14,22 +14,22 @@ const sector = 512
 // An Image is what the disk may hold.
 type Image struct {
 	Exists bool   // the file has its name
-	Data   []byte // the beginning of the file
+	Data   []byte // the first bytes of the file
 	Size   int64  // of the file; the rest is zeros
 	Said   []byte // what the program had written to its standard output by then
 }
 
-// How says what becomes of what was written and not flushed.
+// How is what happens to data that was written but not flushed.
 type How int
 
-// The ways to lose it.
+// Ways to lose unflushed data.
 const (
 	Lost    How = iota // all of it
 	Torn               // some of it
 	Garbled            // some of it, and some sectors hold nonsense
 )
 
-// Image returns one of the images of the moment after so many things had happened.
+// Image returns one of the possible images after a number of ops.
 func (r *Recording) Image(moment int, how How, random *rand.Rand) Image {
 	past := r.ops[:moment]
 	var image Image
@@ -78,7 +78,7 @@ func (i *Image) apply(o op) {
 	}
 }
 
-// tear writes some sectors.
+// tear writes only some sectors.
 func (i *Image) tear(o op, how How, random *rand.Rand) {
 	for at := 0; at < len(o.data); at += sector {
 		part := o.data[at:min(at+sector, len(o.data))]
@@ -95,7 +95,7 @@ func (i *Image) tear(o op, how How, random *rand.Rand) {
 	}
 }
 
-// reach makes room for data up to there.
+// reach extends data to that offset.
 func (i *Image) reach(end int64) {
 	if more := end - int64(len(i.Data)); more > 0 {
 		i.Data = append(i.Data, make([]byte, more)...)
@@ -103,7 +103,7 @@ func (i *Image) reach(end int64) {
 	i.Size = max(i.Size, end)
 }
 
-// Write puts the image at path, in place of what is there.
+// Write writes the image to path, replacing what is there.
 func (i Image) Write(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

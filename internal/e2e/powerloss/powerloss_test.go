@@ -24,7 +24,7 @@ func pwrite(path, data string, offset int) string {
 	return fmt.Sprintf(`pwrite64(%s, "%s", %d, %d) = %d`, file(path), hex(data), len(data), offset, len(data))
 }
 
-// record parses a log of the given calls, each of thread 7 unless it names one.
+// record parses a log of the given calls. Each is of thread 7 unless it names one.
 func record(t *testing.T, calls ...string) *powerloss.Recording {
 	t.Helper()
 	for i, c := range calls {
@@ -39,7 +39,7 @@ func record(t *testing.T, calls ...string) *powerloss.Recording {
 	return r
 }
 
-// images are many of the last moment, as "absent" or what is in the file.
+// images returns many images of the last moment, as "absent" or the file's content.
 func images(r *powerloss.Recording, how powerloss.How) map[string]int {
 	seen := map[string]int{}
 	for n := range 400 {

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Trace is what strace has to be told so that Parse understands its log.
+// Trace is what strace must trace so that Parse understands its log.
 var Trace = []string{"-f", "-y", "-xx", "-s", "4000000", "-e", "trace=pwrite64,fdatasync,fsync,ftruncate,linkat,renameat,write"}
 
-// A Recording is what happened to one file, in order.
+// A Recording is the sequence of what happened to one file.
 type Recording struct{ ops []op }
 
 type kind int
@@ -21,7 +21,7 @@ type kind int
 const (
 	written   kind = iota // data at an offset
 	sized                 // the file was given a size
-	flushed               // all before op number covers is on the disk
+	flushed               // everything before op number covers is on the disk
 	named                 // the file got its name
 	nameKept              // and its folder was flushed
 	announced             // the program wrote a line to its standard output
@@ -35,24 +35,24 @@ type op struct {
 	covers int
 }
 
-// Len is the number of moments that Image knows: before and after each thing that happened.
+// Len returns the number of moments for which Image has images: before and after each op.
 func (r *Recording) Len() int { return len(r.ops) + 1 }
 
-// A call is a system call in strace's log, where one that others interrupt has two lines.
+// A call is a system call in strace's log. If others interrupt it, it has two lines there.
 type call struct {
 	name, args string
 	failed     bool
-	began      int // the number of the op that would have been next when it began
+	began      int // the number that the next op would have had when it began
 }
 
-// A line is what one line of the log tells.
+// A line is one parsed line of the log.
 type line struct {
 	thread string
 	call
 	begins, ends bool
 }
 
-// parseLine takes a line apart; false if it is not about a call.
+// parseLine parses a line. It returns false if the line is not about a call.
 func parseLine(text string) (l line, ok bool) {
 	l.thread, text, _ = strings.Cut(text, " ")
 	text = strings.TrimLeft(text, " ")
@@ -78,17 +78,17 @@ func parseLine(text string) (l line, ok bool) {
 	return l, ok
 }
 
-// A parser turns calls into ops. Its names are those of the file: the one it was made under
-// and the one it got.
+// A parser turns calls into ops. Its names are the file's: the one under which it was created and
+// its final one.
 type parser struct {
 	path    string
 	names   map[string]bool
-	waiting map[string]call // by thread: begun and not resumed yet
+	waiting map[string]call // by thread: begun but not yet resumed
 	ops     []op
 }
 
-// Parse reads strace's log for the file at path, which may have been made under another
-// name and linked or renamed.
+// Parse reads strace's log for the file at path. The file may have been created under another name
+// and linked or renamed.
 func Parse(log io.Reader, path string) (*Recording, error) {
 	var lines []line
 	in := bufio.NewReader(log)
@@ -140,7 +140,7 @@ func (p *parser) line(l line) error {
 	return p.end(c)
 }
 
-// begin notes what may have an effect from the call's beginning on, whatever it returns.
+// begin records calls that may take effect as soon as they begin, whatever they return.
 func (p *parser) begin(c call) error {
 	fd, rest, _ := strings.Cut(c.args, ">")
 	number, file, _ := strings.Cut(fd, "<")
@@ -170,7 +170,7 @@ func (p *parser) begin(c call) error {
 	return nil
 }
 
-// end notes what counts only when the call has returned.
+// end records calls that count only after they have returned.
 func (p *parser) end(c call) error {
 	if c.failed || c.name != "fsync" && c.name != "fdatasync" {
 		return nil
@@ -187,7 +187,7 @@ func (p *parser) end(c call) error {
 
 func (p *parser) ours(file string) bool { return p.names[unhex(file)] }
 
-// twoPaths are the arguments of a call that gives a file another name.
+// twoPaths returns the two paths of a call that renames or links a file.
 func twoPaths(c call) (from, to string) {
 	if c.name != "linkat" && c.name != "renameat" {
 		return "", ""
@@ -199,7 +199,7 @@ func twoPaths(c call) (from, to string) {
 	return unhex(parts[1]), unhex(parts[3])
 }
 
-// quoted takes a string in quotes off the front of the arguments.
+// quoted splits a quoted string off the front of the arguments.
 func quoted(args string) (data []byte, rest string, err error) {
 	body, ok := strings.CutPrefix(args, `"`)
 	text, rest, closed := strings.Cut(body, `"`)
@@ -209,7 +209,7 @@ func quoted(args string) (data []byte, rest string, err error) {
 	return []byte(unhex(text)), rest, nil
 }
 
-// unhex decodes strace's \xNN; anything else stays as it is.
+// unhex decodes strace's \xNN and leaves everything else unchanged.
 func unhex(s string) string {
 	out := make([]byte, 0, len(s)/4)
 	for i := 0; i < len(s); i++ {

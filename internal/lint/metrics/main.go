@@ -1,11 +1,11 @@
-// Command metrics measures how the code is laid out, as one table, so that a change of layout can be
-// shown in numbers. It judges nothing and always ends well.
+// Command metrics measures the layout of the code, as one table, so that a change of layout can be
+// shown in numbers. It judges nothing and always exits with 0.
 //
-// The uses in a package are pairs of its files: one names something that the other declares. The files
-// are put in an order in which users stand above what they use: strongly connected components of the
-// uses in topological order, and inside each the order with the fewest uses against it that a search
-// by moving one file at a time finds. Uses against that order run upward; there are none where no
-// files use each other in a circle. Layers are the files on the longest way down.
+// The uses in a package are pairs of its files: one names something that the other declares. The
+// files are put in an order in which users are above what they use: strongly connected components
+// of the uses in topological order, and inside each the order with the fewest uses against it,
+// found by moving one file at a time. Uses against that order run upward; there are none if no
+// files use each other in a circle. Layers are the files on the longest path down.
 package main
 
 import (
@@ -43,7 +43,7 @@ func main() {
 	fmt.Print(table)
 }
 
-// measure returns the table of the repository in a folder.
+// measure returns the table for the repository in a folder.
 func measure(root string) (string, error) {
 	c, err := count(root)
 	if err != nil {
@@ -79,7 +79,7 @@ func measure(root string) (string, error) {
 	return b.String(), nil
 }
 
-// A share is how many of all are as wanted.
+// share is how many of all are as wanted.
 type share struct{ good, all int }
 
 func (s *share) add(good bool) {
@@ -93,12 +93,12 @@ func (s share) String() string {
 	return fmt.Sprintf("%d %% (%d of %d)", (200*s.good+s.all)/max(1, 2*s.all), s.good, s.all)
 }
 
-// counts is what one walk over the source finds.
+// counts has the results of one walk over the source.
 type counts struct {
-	lines, files    map[string]int             // of groups: verbs, shell, product, support
+	lines, files    map[string]int             // by group: verbs, shell, product, support
 	methods         map[string]map[string]bool // files, by receiver in package migrate
 	beside          share
-	gotWant, either share // of failure messages of tests
+	gotWant, either share // failure messages of tests
 }
 
 func count(root string) (*counts, error) {
@@ -140,7 +140,8 @@ func count(root string) (*counts, error) {
 	})
 }
 
-// notProduct matches folders whose code is not of the product; of those, support is what runs it in tests.
+// notProduct matches folders whose code is not part of the product. Of those, support matches code
+// that tests use.
 var (
 	notProduct = regexp.MustCompile(`^(internal/(testing|e2e[^/]*|lint|mutate|schematest|rawplugin)|cmd/demo|cmd/notation-(pkcs11|awskms))(/|$)`)
 	support    = regexp.MustCompile(`^internal/(testing|e2e[^/]*)(/|$)`)
@@ -164,7 +165,7 @@ func groups(folder string) (in []string) {
 
 var got, want = regexp.MustCompile(`(?i)\bgot\b`), regexp.MustCompile(`(?i)\bwant(s|ed)?\b`)
 
-// message counts the calls that fail a test with a format.
+// message counts calls that fail a test with a format.
 func (c *counts) message(n ast.Node) bool {
 	call, ok := n.(*ast.CallExpr)
 	if !ok || len(call.Args) == 0 {
@@ -190,7 +191,7 @@ func (c *counts) message(n ast.Node) bool {
 	return true
 }
 
-// receivers records whose methods a file has.
+// receivers records the receivers of a file's methods.
 func (c *counts) receivers(name string, file *ast.File) {
 	for _, d := range file.Decls {
 		f, ok := d.(*ast.FuncDecl)
@@ -210,9 +211,9 @@ func (c *counts) receivers(name string, file *ast.File) {
 	}
 }
 
-// hasSource reports whether a folder has Go files other than tests: those of end-to-end tests have none, and
-// nothing that a test could stand beside.
+// hasSource reports whether a folder has Go files other than tests. Those of end-to-end tests have
+// none, so there is nothing beside which a test could be placed.
 func hasSource(tree fs.FS, dir string) bool {
-	files, _ := fs.Glob(tree, dir+"/*.go") // the error is that of a bad pattern
+	files, _ := fs.Glob(tree, dir+"/*.go") // the only possible error is a bad pattern
 	return slices.ContainsFunc(files, func(f string) bool { return !strings.HasSuffix(f, "_test.go") && path.Base(f) != "doc.go" })
 }

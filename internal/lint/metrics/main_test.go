@@ -22,7 +22,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestUpward holds that only circles run upward, and the fewest uses of each.
+// TestUpward checks that only circular uses run upward, and as few of each circle as possible.
 func TestUpward(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

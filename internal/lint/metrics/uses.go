@@ -48,7 +48,7 @@ func (u uses) count() (n int) {
 	return n
 }
 
-// order returns the files, users before what they use as far as there is such an order.
+// order returns the files with users before what they use, as far as possible.
 func (u uses) order() (all []string) {
 	for _, component := range u.components() {
 		all = append(component, all...)
@@ -56,8 +56,8 @@ func (u uses) order() (all []string) {
 	return all
 }
 
-// components returns the strongly connected components (Tarjan), used ones before their users, each in
-// the best order found.
+// components returns the strongly connected components (Tarjan). Used ones come before their users,
+// each in the best order found.
 func (u uses) components() (found [][]string) {
 	var stack []string
 	index, low, on := map[string]int{}, map[string]int{}, map[string]bool{}
@@ -93,7 +93,7 @@ func (u uses) components() (found [][]string) {
 	return found
 }
 
-// improve moves one file at a time to where the fewest uses run upward, until none gains by it.
+// improve moves one file at a time to where the fewest uses run upward, until no move helps.
 func (u uses) improve(files []string) []string {
 	for best := u.upward(files); ; {
 		before := best
@@ -123,7 +123,7 @@ func (u uses) upward(files []string) (n int) {
 	return n
 }
 
-// layers returns how many files the longest way down has.
+// layers returns the number of files on the longest path down.
 func (u uses) layers(files []string) (most int) {
 	depth := map[string]int{}
 	for i, f := range slices.Backward(files) {

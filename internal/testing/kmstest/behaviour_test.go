@@ -37,8 +37,8 @@ func refuses(with string) func(outcome) bool {
 
 func answers(o outcome) bool { return o.exit == 0 && o.stderr == "" && json.Valid([]byte(o.stdout)) }
 
-// protocolFaults is what each kind that can happen to every command looks like from outside, to a caller
-// that waits for a while.
+// protocolFaults describes how each fault that can affect every command looks from outside, to a
+// caller that waits for a while.
 var protocolFaults = map[kmstest.Kind]func(outcome) bool{
 	kmstest.Throttled:      refuses("THROTTLED"),
 	kmstest.ThrottledAzure: refuses("Throttled"),
@@ -89,7 +89,7 @@ func TestEachProtocolFaultIsWhatItsNameSays(t *testing.T) {
 		commands := kind.Commands()
 		switch kind {
 		case kmstest.Hang, kmstest.HangIgnoreTerm, kmstest.ChildHoldsAndHangs, kmstest.ChildHoldsStdout, kmstest.SetsidDaemon:
-			commands = []string{"describe-key"} // each costs the whole time we wait
+			commands = []string{"describe-key"} // each costs the whole waiting time
 		}
 		for _, command := range commands {
 			t.Run(string(kind)+" "+command, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestEachProtocolFaultIsWhatItsNameSays(t *testing.T) {
 	}
 }
 
-// TestEveryKindIsTested fails when a kind is added that no test looks at.
+// TestEveryKindIsTested fails when a kind is added that no test covers.
 func TestEveryKindIsTested(t *testing.T) {
 	t.Parallel()
 	elsewhere := []kmstest.Kind{
@@ -140,7 +140,7 @@ func TestFaultTextReplacesTheMessage(t *testing.T) {
 	}
 }
 
-// TestCertificatesRoll: the root and the whole subject stay, the key does not.
+// The root and the whole subject stay, but the key changes.
 func TestCertificatesRoll(t *testing.T) {
 	t.Parallel()
 	eku := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 97, 990309390, 766961637}
@@ -148,7 +148,7 @@ func TestCertificatesRoll(t *testing.T) {
 	for name, c := range map[string]struct {
 		rolling kmstest.Rolling
 		change  func(*kmstest.Behaviour) // after two signatures
-		want    string                   // which certificate signs
+		want    string                   // the certificate that signs
 	}{
 		"every second signature":      {rolling: kmstest.Rolling{Signatures: 2}, want: "AABBC"},
 		"every millisecond":           {rolling: kmstest.Rolling{Ms: 1}, want: "ABCDE"},
@@ -200,7 +200,7 @@ func TestCertificatesRoll(t *testing.T) {
 	}
 }
 
-// A rawAnswer is the answer to generate-signature, with its leaf certificate.
+// rawAnswer is the answer to generate-signature, with its leaf certificate.
 type rawAnswer struct {
 	plugin.GenerateSignatureResponse
 	leaf *x509.Certificate
@@ -229,7 +229,7 @@ func read(t *testing.T, o outcome) (a rawAnswer) {
 	return a
 }
 
-// lie orders one fault and returns the answer it spoils, the right key and the one to do it with.
+// lie orders one fault. It returns the spoiled answer, the right key and the key to use.
 func lie(t *testing.T, kind kmstest.Kind, with string) (a rawAnswer, right, other *pki.Identity) {
 	t.Helper()
 	right = issue(t, "right", pki.EC256)
@@ -245,7 +245,7 @@ func lie(t *testing.T, kind kmstest.Kind, with string) (a rawAnswer, right, othe
 	return read(t, got), right, other
 }
 
-// TestEachLieIsOneLie: what a fault is not about stays true, else a caller would notice for another reason.
+// Everything else stays true: otherwise a caller would notice for another reason.
 func TestEachLieIsOneLie(t *testing.T) {
 	t.Parallel()
 	const payload = "sign me"
@@ -256,7 +256,7 @@ func TestEachLieIsOneLie(t *testing.T) {
 		chain      string // whose certificates: right, other, nobody
 		keyID, alg string
 	}{
-		{kmstest.Slow, "", true, "right", "k", "ECDSA-SHA-256"}, // no lie: the measure for the others
+		{kmstest.Slow, "", true, "right", "k", "ECDSA-SHA-256"}, // not a lie: the reference for the others
 		{kmstest.WrongKey, "", false, "right", "k", "ECDSA-SHA-256"},
 		{kmstest.WrongKey, "other", false, "right", "k", "ECDSA-SHA-256"},
 		{kmstest.WrongChain, "", true, "nobody", "k", "ECDSA-SHA-256"},
@@ -303,7 +303,7 @@ func checkHonest(t *testing.T) {
 	}
 }
 
-// checkDetails looks at what only one kind does.
+// checkDetails checks what is specific to one kind.
 func checkDetails(t *testing.T, kind kmstest.Kind, with string, a rawAnswer, right, other *pki.Identity) {
 	switch kind {
 	case kmstest.WrongKey:

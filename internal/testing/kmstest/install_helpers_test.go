@@ -63,16 +63,16 @@ func install(t *testing.T, b kmstest.Behaviour) *kmstest.Plugin {
 	return p
 }
 
-// An outcome is what a process leaves behind.
+// outcome is what a process leaves behind.
 type outcome struct {
 	stdout, stderr string
 	exit           int
 	timedOut       bool // the deadline passed before the process ended and its pipes were closed
-	ended          bool // it was not we who ended it
+	ended          bool // we did not end it
 	took           time.Duration
 }
 
-// start runs one plugin command, for deadline at most, as a careful caller would.
+// start runs one plugin command like a careful caller, for deadline at most.
 func start(t *testing.T, p *kmstest.Plugin, command string, request map[string]any, deadline time.Duration) outcome {
 	t.Helper()
 	body, err := json.Marshal(request)
@@ -98,7 +98,7 @@ func start(t *testing.T, p *kmstest.Plugin, command string, request map[string]a
 	}
 }
 
-// requestFor is a proper request of the command for key "k".
+// requestFor returns a valid request of the command for key "k".
 func requestFor(p *kmstest.Plugin, command string) map[string]any {
 	request := map[string]any{"contractVersion": "1.0", "pluginConfig": p.Config()}
 	switch plugin.Command(command) {
@@ -115,7 +115,7 @@ func requestFor(p *kmstest.Plugin, command string) map[string]any {
 	return request
 }
 
-// capabilityFor is the capability without which the plugin does not know the command.
+// capabilityFor returns the capability without which the plugin does not know the command.
 func capabilityFor(command string) string {
 	if plugin.Command(command) == plugin.CommandGenerateEnvelope {
 		return kmstest.ENVELOPE

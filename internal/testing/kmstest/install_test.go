@@ -33,8 +33,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// startMany runs n processes of generate-signature at once and returns how many answered with each code;
-// "" is success.
+// startMany runs n processes of generate-signature at once and returns how many answered with each
+// code. "" is success.
 func startMany(t *testing.T, p *kmstest.Plugin, n int) map[string]int {
 	t.Helper()
 	var mu sync.Mutex
@@ -129,7 +129,7 @@ func TestSetCountsAnew(t *testing.T) {
 	}
 }
 
-// TestRateIsLimitedOverAllProcesses: at one in 1000 s no machine is slow enough for a second.
+// At one signature in 1000 s, no machine is slow enough for a second one.
 func TestRateIsLimitedOverAllProcesses(t *testing.T) {
 	t.Parallel()
 	p := install(t, kmstest.Behaviour{MaxPerSecond: 0.001})
@@ -138,7 +138,7 @@ func TestRateIsLimitedOverAllProcesses(t *testing.T) {
 	}
 	fast := install(t, kmstest.Behaviour{MaxPerSecond: 4})
 	begin, signed, throttled := time.Now(), 0, 0
-	for signed < 9 { // the first and the fifth and the ninth are a second apart each
+	for signed < 9 { // the first, the fifth and the ninth are a second apart from each other
 		got := startMany(t, fast, 3)
 		signed, throttled = signed+got[""], throttled+got["THROTTLED"]
 	}
@@ -151,7 +151,7 @@ func TestRateIsLimitedOverAllProcesses(t *testing.T) {
 	}
 }
 
-// TestALimitRefusesInTheWordsOfThePlugin: plugins in the field do not say THROTTLED.
+// Plugins in the field do not say THROTTLED.
 func TestALimitRefusesInTheWordsOfThePlugin(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[kmstest.Kind]string{
@@ -203,7 +203,7 @@ func TestDelayIsPerCommand(t *testing.T) {
 	}
 }
 
-// TestNonsenseIsRefusedWhenOrdered: a fault that cannot happen would make a test pass for nothing.
+// A fault that cannot happen would make a test pass without testing anything.
 func TestNonsenseIsRefusedWhenOrdered(t *testing.T) {
 	t.Parallel()
 	p := install(t, kmstest.Behaviour{})
@@ -280,7 +280,7 @@ func TestHonestPluginSignsForNotation(t *testing.T) {
 	}
 }
 
-// trust is a trust store that holds the test root.
+// trust is a trust store with the test root.
 type trust struct{ root *x509.Certificate }
 
 func (s trust) GetCertificates(context.Context, truststore.Type, string) ([]*x509.Certificate, error) {
@@ -298,7 +298,7 @@ func policy(store, identity string) *trustpolicy.Document {
 	}
 }
 
-// verify verifies under a strict policy and also wants the expiry that was asked for.
+// verify verifies under a strict policy and also checks the requested expiry.
 func verify(t *testing.T, sealed []byte, mediaType string) error {
 	t.Helper()
 	v, err := verifier.New(policy("ca:test", "*"), trust{authority(t).Certificate()}, nil)
@@ -349,7 +349,7 @@ func TestSigningProfileIsVerifiedByThePlugin(t *testing.T) {
 		"denied":                  {trusted: profile, change: func(b *kmstest.Behaviour) { b.Faults = []kmstest.Fault{denied} }, want: "may not use this key"},
 		"failing":                 {trusted: profile, change: func(b *kmstest.Behaviour) { b.Faults = []kmstest.Fault{failing} }, want: "went wrong"},
 		"a plugin that only signs": {trusted: profile, change: func(b *kmstest.Behaviour) {
-			b.Capability = kmstest.ENVELOPE // as venafi-csp
+			b.Capability = kmstest.ENVELOPE // like venafi-csp
 		}, want: "verification capabilities"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -439,8 +439,7 @@ func TestLiesAreNoticedByNotation(t *testing.T) {
 	}
 }
 
-// TestExpiredEnvelopeIsWellFormed: with an envelope plugin an expired certificate is not noticed while
-// signing, only by a verifier.
+// With an envelope plugin, an expired certificate is noticed only by a verifier, not while signing.
 func TestExpiredEnvelopeIsWellFormed(t *testing.T) {
 	t.Parallel()
 	for _, mediaType := range []string{jws.MediaTypeEnvelope, cose.MediaTypeEnvelope} {

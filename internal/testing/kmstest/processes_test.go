@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/kmstest"
 )
 
-// TestHugeAnswerIs300MB counts it without keeping it.
+// The test counts the answer without keeping it.
 func TestHugeAnswerIs300MB(t *testing.T) {
 	t.Parallel()
 	p := install(t, kmstest.Behaviour{Faults: []kmstest.Fault{{Command: "describe-key", Kind: kmstest.HugeStdout}}})
@@ -34,7 +34,7 @@ type counter int64
 
 func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
 
-// TestSetsidChildSurvivesItsGroup: the other child must not, or nothing would tell the two kinds apart.
+// The other child must not survive: otherwise nothing would distinguish the two kinds.
 func TestSetsidChildSurvivesItsGroup(t *testing.T) {
 	t.Parallel()
 	for kind, survives := range map[kmstest.Kind]bool{kmstest.SetsidDaemon: true, kmstest.ChildHoldsStdout: false} {
@@ -42,7 +42,7 @@ func TestSetsidChildSurvivesItsGroup(t *testing.T) {
 			t.Parallel()
 			p := install(t, kmstest.Behaviour{Faults: []kmstest.Fault{{Command: "describe-key", Kind: kind}}})
 			closed, group := startDetached(t, p)
-			// ESRCH: the group is empty, since the only child left it.
+			// ESRCH: the group is empty, since its only child has left it.
 			if err := syscall.Kill(-group, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 				t.Fatal(err)
 			}
@@ -70,8 +70,8 @@ func TestSetsidChildSurvivesItsGroup(t *testing.T) {
 	}
 }
 
-// startDetached runs describe-key in its own process group until the plugin itself has ended; closed
-// is closed when nobody holds its stdout any more.
+// startDetached runs describe-key in its own process group until the plugin itself has ended.
+// closed is closed when nobody holds its stdout any more.
 func startDetached(t *testing.T, p *kmstest.Plugin) (closed <-chan struct{}, group int) {
 	t.Helper()
 	read, write, err := os.Pipe()
@@ -140,8 +140,8 @@ func awaitHang(t *testing.T, p *kmstest.Plugin) {
 	t.Fatal("the plugin did not start")
 }
 
-// TestInstallNeedsNoConfigInRequests also proves that the program starts at once although other
-// processes are being started while it is written.
+// This also proves that the program starts at once although other processes are being started while
+// it is written.
 func TestInstallNeedsNoConfigInRequests(t *testing.T) {
 	t.Parallel()
 	for range 8 {

@@ -150,7 +150,7 @@ func TestDelegationsNestedAndRestricted(t *testing.T) {
 	}
 }
 
-// TestClientPublishesOverHTTPS goes the way of the docker client: forms, server keys, deletion.
+// TestClientPublishesOverHTTPS follows the docker client: forms, server keys, deletion.
 func TestClientPublishesOverHTTPS(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{TLS: true})
@@ -175,7 +175,7 @@ func TestClientPublishesOverHTTPS(t *testing.T) {
 	if l := mustLoad(t, s, gun); l.TargetMeta(releases, "v1") == nil || l.Root.Signed.Version != 2 {
 		t.Errorf("got a root of version %d, want v1 in targets/releases and version 2", l.Root.Signed.Version)
 	}
-	// Once published, the server goes on with the key that the root names.
+	// Once the repository is published, the server continues with the key that the root names.
 	named := mustLoad(t, s, gun).Root.Signed.Roles["snapshot"].KeyIDs
 	raw, err := remote.GetKey("snapshot")
 	must(t, err)
@@ -293,7 +293,7 @@ func TestTenThousandTargetsInOnePublish(t *testing.T) {
 	}
 }
 
-// BenchmarkNewRepository is what publishing a thousand small repositories rests on.
+// BenchmarkNewRepository measures what publishing a thousand small repositories depends on.
 func BenchmarkNewRepository(b *testing.B) {
 	s := start(b, Options{})
 	for i := 0; b.Loop(); i++ {

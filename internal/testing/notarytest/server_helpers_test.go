@@ -25,7 +25,7 @@ func start(t testing.TB, options Options) *Server {
 	return s
 }
 
-// repository publishes an empty one.
+// repository publishes an empty repository.
 func repository(t testing.TB, s *Server, name string) *Repository {
 	t.Helper()
 	r, err := s.NewRepository(name)
@@ -40,7 +40,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// digest makes a SHA-256 out of any text.
+// digest returns the SHA-256 of any text.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
@@ -53,20 +53,20 @@ func sign(t testing.TB, r *Repository, tag string, roles ...string) {
 	must(t, r.Publish())
 }
 
-// loaded is what notary's own client says about a GUN.
+// loaded is what notary's own client reports about a GUN.
 type loaded struct {
 	*tuf.Repo
 	invalid *tuf.Repo
 	reader  client.ReadOnly
 }
 
-// role tells in which role docker finds a tag, and fails if the digest is not the tag's; ""
-// if docker finds none.
+// role returns the role in which docker finds a tag, and fails if the digest is not the tag's. It
+// returns "" if docker finds none.
 func (l loaded) role(t testing.TB, tag string) string {
 	t.Helper()
 	target, err := l.reader.GetTargetByName(tag, releases, data.CanonicalTargetsRole)
 	if err != nil || target.Role != releases && target.Role != data.CanonicalTargetsRole {
-		return "" // the library walks further down, docker refuses what it finds there
+		return "" // the library searches further down, but docker refuses what it finds there
 	}
 	if got := hex.EncodeToString(target.Hashes["sha256"]); got != digest(tag) {
 		t.Errorf("%s: got digest %s, want %s", tag, got, digest(tag))
@@ -93,7 +93,7 @@ func loadWith(s *Server, name string, rt http.RoundTripper, cache storage.Metada
 	return loaded{repo, invalid, client.NewReadOnly(repo)}, nil
 }
 
-// mustLoad is load for what has to verify.
+// mustLoad calls load, which must succeed.
 func mustLoad(t testing.TB, s *Server, name string) loaded {
 	t.Helper()
 	l, err := load(s, name)

@@ -16,7 +16,7 @@ import (
 
 const rootPath = "/v2/" + gun + "/_trust/tuf/root.json"
 
-// tokenFor asks the token endpoint as the challenge says, with name:password or "".
+// tokenFor requests a token as the challenge says, with name:password or "".
 func tokenFor(t *testing.T, s *Server, login string, scopes ...string) (int, string) {
 	t.Helper()
 	address := s.URL() + tokenPath + "?" + url.Values{"service": {tokenService}, "scope": scopes}.Encode()
@@ -79,7 +79,7 @@ func TestTokensOpenWhatTheyWereGivenFor(t *testing.T) {
 		users       map[string]string
 		login       string
 		status      int // of the token endpoint
-		read, query int // status of reading the GUN, and the global changefeed
+		read, query int // status of reading the GUN, and of the global changefeed
 	}{
 		{"anybody may pull", nil, "", 200, 200, 401},
 		{"unknown user", nil, "ann:x", 401, 401, 401},
@@ -164,13 +164,13 @@ func TestHookAnswersAndMayBlock(t *testing.T) {
 		gone <- err
 	}()
 	<-stalled
-	s.SetHook(nil) // not blocked by the one that hangs
+	s.SetHook(nil) // the hanging hook must not block this
 	mustLoad(t, s, gun)
 	s.Close()
 	if err := <-gone; err == nil {
 		t.Error("got the stalled request answered, want an error")
 	}
-	s.Close() // twice is harmless
+	s.Close() // a second Close is harmless
 }
 
 func TestLatencyIsAddedToEachRequest(t *testing.T) {

@@ -69,13 +69,13 @@ func TestTamperingFailsTheClientAsInTheFacts(t *testing.T) {
 	}
 }
 
-// TestTamperedDelegationIsSilentlyIgnored shows the trap that these fixtures are for: the client
+// TestTamperedDelegationIsSilentlyIgnored shows the trap for which these fixtures exist: the client
 // does not fail, and the old digest in targets wins.
 func TestTamperedDelegationIsSilentlyIgnored(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		tamper  func(*Repository) error
-		invalid bool // the client keeps the file as one that did not verify
+		invalid bool // the client records that the file did not verify
 	}{
 		"expired":         {func(r *Repository) error { return r.Expire("targets/releases") }, true},
 		"bad signature":   {func(r *Repository) error { return r.BadSignature("targets/releases") }, true},
@@ -101,7 +101,7 @@ func TestTamperedDelegationIsSilentlyIgnored(t *testing.T) {
 	}
 }
 
-// TestResignedFileIsBelieved: whoever holds the keys can say anything, consistently.
+// Whoever holds the keys can say anything, consistently.
 func TestResignedFileIsBelieved(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
@@ -124,7 +124,7 @@ func TestResignedFileIsBelieved(t *testing.T) {
 	if was, is := before.Targets[releases].Signed.Version, after.Targets[releases].Signed.Version; is != was+1 {
 		t.Errorf("got version %d, want %d", is, was+1)
 	}
-	// What verifies can be published upon.
+	// What verifies can be the base of another publication.
 	sign(t, r, "v3")
 	if got := mustLoad(t, s, gun).role(t, "v3"); got != "targets/releases" {
 		t.Errorf("got v3 in %q, want targets/releases", got)
@@ -139,7 +139,7 @@ func TestReplacedBytesAreVouchedFor(t *testing.T) {
 	if _, err := load(s, gun); err == nil {
 		t.Error("got HTML read, want an error")
 	}
-	// The snapshot knew the hash: the client got as far as parsing.
+	// The snapshot knew the hash, so the client got as far as parsing.
 	if is[data.ErrMismatchedChecksum](r.Publish()) {
 		t.Error("got snapshot and file apart, want them to fit together")
 	}
@@ -149,8 +149,8 @@ func TestReplacedBytesAreVouchedFor(t *testing.T) {
 	}
 }
 
-// TestSwappedRepository: all files of somebody else's repository of the same name. Accepted on
-// first use, refused by whoever knows the old root.
+// All files come from somebody else's repository of the same name. They are accepted on first use,
+// and refused by whoever knows the old root.
 func TestSwappedRepository(t *testing.T) {
 	t.Parallel()
 	s, attacker := start(t, Options{}), start(t, Options{})
@@ -171,8 +171,8 @@ func TestSwappedRepository(t *testing.T) {
 	}
 }
 
-// TestReplacedRootBringsItsKeys: the snapshot and timestamp that follow a replaced root are
-// signed with the keys that it names, so that the client gets as far as the targets.
+// The snapshot and timestamp that follow a replaced root are signed with the keys that it names, so
+// that the client gets as far as the targets.
 func TestReplacedRootBringsItsKeys(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})
@@ -250,8 +250,7 @@ func TestRootRotationIsFollowedFromVersionOne(t *testing.T) {
 	}
 }
 
-// TestForgedRootAfterRotationCanBeFollowed: a root that is signed again keeps its predecessor's
-// signature too.
+// A root that is signed again keeps its predecessor's signature too.
 func TestForgedRootAfterRotationCanBeFollowed(t *testing.T) {
 	t.Parallel()
 	s := start(t, Options{})

@@ -108,7 +108,7 @@ func TestValidityIsAsAsked(t *testing.T) {
 	}
 }
 
-// TestNamesNeverShareRSAKeys: else a test of a wrong key would sign with the right one.
+// Otherwise a test of a wrong key would sign with the right one.
 func TestNamesNeverShareRSAKeys(t *testing.T) {
 	t.Parallel()
 	one := issue(t, "one", RSA2048)

@@ -97,7 +97,7 @@ func TestWrongDigestIsRefused(t *testing.T) {
 	}
 }
 
-// TestListsComeInPages: go-containerregistry cuts lists without saying that there is more.
+// go-containerregistry truncates lists without saying that there is more.
 func TestListsComeInPages(t *testing.T) {
 	t.Parallel()
 	r := start(t, registrytest.Options{Token: true})
@@ -130,8 +130,8 @@ func TestListsComeInPages(t *testing.T) {
 	}
 }
 
-// TestThousandsOfImagesAreCheap keeps the two costs that grew with go-containerregistry alone: filling
-// a registry and listing referrers in a large repository.
+// TestThousandsOfImagesAreCheap limits the two costs that grew with go-containerregistry alone:
+// filling a registry and listing referrers in a large repository.
 func TestThousandsOfImagesAreCheap(t *testing.T) {
 	t.Parallel()
 	r := start(t, registrytest.Options{Referrers: true})

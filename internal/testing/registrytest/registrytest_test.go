@@ -20,7 +20,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// TestOrasSignsAndListsInEveryMode goes through a real client: resolve, push a signature, list it with
+// TestOrasSignsAndListsInEveryMode uses a real client: resolve, push a signature, list it with
 // another client that has no memory, and compare with the oracle.
 func TestOrasSignsAndListsInEveryMode(t *testing.T) {
 	t.Parallel()
@@ -73,7 +73,8 @@ func checkRoundTrip(t *testing.T, r *registrytest.Registry) {
 	}
 }
 
-// checkSchema proves that the two ways of listing are really two: the tag exists in one only.
+// checkSchema proves that the two ways of listing really differ: the tag exists in only one of
+// them.
 func checkSchema(t *testing.T, o registrytest.Options) {
 	r := start(t, o)
 	image := put(t, r, "app", "v1")
@@ -99,7 +100,7 @@ func oracle(t *testing.T, r *registrytest.Registry, repo string, subject ocispec
 	return seen
 }
 
-// TestReferrersKeepOrderAndFilter: verifiers try signatures in the order of the list.
+// Verifiers try signatures in the order of the list.
 func TestReferrersKeepOrderAndFilter(t *testing.T) {
 	t.Parallel()
 	r := start(t, registrytest.Options{Referrers: true})
@@ -183,7 +184,7 @@ func start(t *testing.T, o registrytest.Options) *registrytest.Registry {
 	return r
 }
 
-// httpClient trusts the registry's authority and repeats nothing.
+// httpClient trusts the registry's authority and never retries.
 func httpClient(t *testing.T, r *registrytest.Registry) *http.Client {
 	t.Helper()
 	transport := &http.Transport{}
@@ -198,7 +199,7 @@ func httpClient(t *testing.T, r *registrytest.Registry) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// client is a fresh oras client of one repository, as alice, whose password is "secret".
+// client returns a fresh oras client of one repository, as alice, whose password is "secret".
 func client(t *testing.T, r *registrytest.Registry, repo string) *remote.Repository {
 	t.Helper()
 	c, err := remote.NewRepository(r.Host() + "/" + repo)
@@ -214,7 +215,8 @@ func client(t *testing.T, r *registrytest.Registry, repo string) *remote.Reposit
 	return c
 }
 
-// sign pushes a signature in the form of notation-go v1.3: its type is only the media type of the config.
+// sign pushes a signature in the form of notation-go v1.3: only the media type of the config gives
+// its type.
 func sign(ctx context.Context, c *remote.Repository, subject ocispec.Descriptor, envelope string) (ocispec.Descriptor, error) {
 	config, err := oras.PushBytes(ctx, c, notationType, []byte("{}"))
 	if err != nil {
@@ -226,12 +228,12 @@ func sign(ctx context.Context, c *remote.Repository, subject ocispec.Descriptor,
 	}
 	return oras.PackManifest(ctx, c, oras.PackManifestVersion1_1, "", oras.PackManifestOptions{
 		Subject: &subject, ConfigDescriptor: &config, Layers: []ocispec.Descriptor{blob},
-		// As with real signatures, the same envelope makes the same manifest, whenever it is.
+		// As with real signatures, the same envelope always makes the same manifest.
 		ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-01-01T00:00:00Z"},
 	})
 }
 
-// listed is what a fresh client sees as signatures of subject.
+// listed returns what a fresh client sees as signatures of subject.
 func listed(t *testing.T, c *remote.Repository, subject ocispec.Descriptor) map[digest.Digest]string {
 	t.Helper()
 	seen := map[digest.Digest]string{}

@@ -15,11 +15,11 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/ptytest"
 )
 
-func init() { // whatever the terminal of whoever runs the tests
+func init() { // independent of the terminal in which the tests run
 	_, _ = os.Unsetenv("NO_COLOR"), errors.Join(os.Unsetenv("TERM"), os.Unsetenv("COLUMNS"))
 }
 
-// screen is what a terminal shows in the end, with what was erased or written over left out.
+// screen returns what a terminal shows in the end, without erased or overwritten text.
 func screen(text string) string {
 	var shown []string
 	for line := range strings.Lines(text) {
@@ -31,7 +31,8 @@ func screen(text string) string {
 	return strings.Join(shown, "")
 }
 
-// Messages at a terminal are for people, and nothing in them is obeyed, whoever has written it.
+// Messages on a terminal are written for people. The terminal obeys nothing in them, whoever wrote
+// it.
 func TestMessagesForPeople(t *testing.T) {
 	t.Parallel()
 	const expired = "reading trust data of team/expired: trust data expired\nhint: ask its \x1b[31mowner\u202e"
@@ -68,8 +69,9 @@ renewed (authority http://tsa, valid until 2027-01-01, error a\x0ab)
 	}
 }
 
-// No message is written across the progress bar, to whichever stream it goes, and a wait is shown beside the bar, not as a
-// message. The line is as long as the terminal at most: the bar gives way to the words.
+// No message is written across the progress bar, whichever stream it goes to. A wait is shown
+// beside the bar, not as a message. The line is never longer than the terminal: the bar makes room
+// for the words.
 func TestProgressBar(t *testing.T) {
 	t.Parallel()
 	for _, columns := range []int{0, 40, 80, 100, 160} { // 0: the terminal does not say
@@ -104,7 +106,7 @@ func TestProgressBar(t *testing.T) {
 			"25% ||":                                columns != 40,
 			"99% |":                                 true,
 			"100%":                                  false,
-			"a row of the result\n\rsigned: 2 of 4": true, // drawn again below it
+			"a row of the result\n\rsigned: 2 of 4": true, // the bar is drawn again below it
 			"not shown":                             false,
 		} {
 			if got := strings.Contains(text, want); got != shown {
@@ -124,7 +126,7 @@ func TestProgressBar(t *testing.T) {
 	}
 }
 
-// Messages that several goroutines write while the bar is drawn stay whole.
+// Messages that several goroutines write while the bar is drawn are not broken up.
 func TestMessagesBesideTheBarStayWhole(t *testing.T) {
 	t.Parallel()
 	var want []string

@@ -17,7 +17,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/verify"
 )
 
-// A pass is called what it came to, and complete only if all was compared.
+// A pass is named by its outcome, and is complete only if everything was compared.
 func TestOutcomesOfVerifyPasses(t *testing.T) {
 	t.Parallel()
 	over, cancel := context.WithCancel(t.Context())
@@ -37,7 +37,7 @@ func TestOutcomesOfVerifyPasses(t *testing.T) {
 	}
 }
 
-// What the metrics are told of a repository as a whole is what was compared as a whole.
+// The metrics count a repository as compared only if it was compared as a whole.
 func TestComparedIsWholeOnlyWithoutGaps(t *testing.T) {
 	t.Parallel()
 	soon := time.Unix(2e9, 0)
@@ -69,7 +69,7 @@ func TestComparedIsWholeOnlyWithoutGaps(t *testing.T) {
 	}
 }
 
-// The rules and the dashboard speak of classes that exist, and whatever is amiss raises an alert.
+// The alert rules and the dashboard use only classes that exist, and every problem raises an alert.
 func TestAlertsKnowEveryClass(t *testing.T) {
 	t.Parallel()
 	alerted := map[string]bool{}

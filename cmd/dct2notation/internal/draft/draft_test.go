@@ -11,8 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// What only the server says of a root is a comment, whatever else is known of other roots, and what is in a name or a
-// subject stays in its string or its comment.
+// A root known only from the server becomes a comment, whatever is known of other roots. Names and
+// subjects cannot leave their string or comment.
 func TestOnlyTrustedRootsBecomePins(t *testing.T) {
 	t.Parallel()
 	gun := func(name string) dct.GUN {

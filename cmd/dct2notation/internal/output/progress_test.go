@@ -17,8 +17,8 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// A host that is down or refuses the login is one problem, told once and counted, and what is of one
-// image is told of each.
+// A host that is down or refuses the login is one problem, reported once and counted. A problem of
+// one image is reported for each image.
 func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -57,7 +57,7 @@ func TestTroubleOfAHostIsToldOnce(t *testing.T) {
 	}
 }
 
-// locked is a buffer that the goroutine of a timer writes to.
+// locked is a buffer to which a timer's goroutine writes.
 type locked struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -77,7 +77,8 @@ func (l *locked) String() string {
 
 func nobody(time.Duration) []string { return nil }
 
-// When nothing ends for half a minute, what the work waits for is said once, and again only after something has ended.
+// If nothing ends for half a minute, what the work waits for is reported once, and again only after
+// something has ended.
 func TestStallIsToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestStallIsToldOnce(t *testing.T) {
 	})
 }
 
-// A comparison of a large repository is no stall while the servers answer.
+// A comparison of a large repository is not a stall while the servers answer.
 func TestComparingIsNoStallWhileServersAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -142,7 +143,7 @@ func TestComparingIsNoStallWhileServersAnswer(t *testing.T) {
 	})
 }
 
-// What is said of the time to go rests on signatures alone, and on what is known so far.
+// The remaining time is estimated from signatures alone, and from what is known so far.
 func TestProgressSaysNoMoreThanIsKnown(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[[2]string]Counts{
@@ -165,7 +166,7 @@ func TestProgressSaysNoMoreThanIsKnown(t *testing.T) {
 		p.Report.Add(o)
 		p.measure(result, at)
 	}
-	for range 10_000 { // already signed: they come at once
+	for range 10_000 { // already signed: they end at once
 		add(migrate.ResultAlready)
 	}
 	for range 11 {

@@ -37,7 +37,7 @@ func finishWell(t *testing.T, r *recording, format string) string {
 	return out.String()
 }
 
-// While a run works, and after it was killed, the last result is one without an end.
+// During a run, and after it was killed, the last result has no end.
 func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	t.Parallel()
 	o := &Results{SavedResults: SavedResults{filepath.Join(t.TempDir(), "results")}}
@@ -63,7 +63,7 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	if got := history(o.dir, last()); !last().End.Well || len(got) != 2 {
 		t.Errorf("got %+v, history %v, want it well, 2 entries", last().End, got)
 	}
-	// What a kill left goes in the end.
+	// Files left by a kill are removed eventually.
 	leavings := func() []string {
 		found, err := filepath.Glob(filepath.Join(o.dir, ".dct2notation-*"))
 		if err != nil {
@@ -78,7 +78,7 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	if err := os.Chtimes(killed.file.Name(), old, old); err != nil {
 		t.Fatal(err)
 	}
-	works, _ := recordTo(t, o, "text") // another process, which has not written for long
+	works, _ := recordTo(t, o, "text") // another process, which has not written for a long time
 	if err := os.Chtimes(works.file.Name(), old, old); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,8 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	}
 }
 
-// A directory that cannot be written costs the saved result, not the work or its report.
+// If the directory cannot be written, the result is not saved, but the work and its report are not
+// affected.
 func TestResultsThatCannotBeSaved(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -115,13 +116,13 @@ func TestResultsThatCannotBeSaved(t *testing.T) {
 	}
 }
 
-// What a recording could not write is said where a report was asked for.
+// If a recording could not be written completely, this is reported where a report was requested.
 func TestARecordingThatFailsIsToldOf(t *testing.T) {
 	t.Parallel()
 	for format, tells := range map[string]bool{"text": false, "csv": true} {
 		o := &Results{SavedResults: SavedResults{filepath.Join(t.TempDir(), "results")}}
 		r, log := recordTo(t, o, format)
-		_ = r.file.Close() // a disk that fails
+		_ = r.file.Close() // as with a failing disk
 		var out bytes.Buffer
 		err := r.Finish(report.End{Complete: true, Well: true}, format, false, &out)
 		if (err != nil) != tells || !tells && !strings.Contains(log.String(), "not saved for later") || out.Len() > 0 {
@@ -133,7 +134,7 @@ func TestARecordingThatFailsIsToldOf(t *testing.T) {
 	}
 }
 
-// The history goes on behind a torn line, and drops its older half when it gets long.
+// The history continues after a torn line, and drops its older half when it gets long.
 func TestHistoryIsKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -24,15 +24,16 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files of screens")
 
-func init() { // whatever the terminal of whoever runs the tests
+func init() { // independent of the terminal in which the tests run
 	_, _ = os.Unsetenv("NO_COLOR"), os.Unsetenv("TERM")
 }
 
-// today is when the screens are shown.
+// today is the time at which the screens are shown.
 var today = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
-// What each verb shows on a terminal, of repositories of every shape and of 300 that are alike, is what the golden files
-// have: at two widths, no line longer, and what is well in few lines.
+// The golden files have what each verb shows on a terminal, at two widths, for repositories of
+// every shape and for 300 similar ones. No line is longer than the terminal, and what is well takes
+// few lines.
 func TestScreens(t *testing.T) {
 	t.Parallel()
 	shapes, many := newShapes(), newMany()
@@ -115,7 +116,7 @@ func golden(t *testing.T, name string, got *txtar.Archive) {
 	}
 }
 
-// wholeResult is the same repositories as each verb sees them.
+// wholeResult has the same repositories as each verb sees them.
 type wholeResult struct {
 	plan     *migrate.Plan
 	run      *report.Run
@@ -125,7 +126,8 @@ type wholeResult struct {
 
 func sum(name string) digest.Digest { return digest.FromString(name) }
 
-// newMany has 300 repositories of ten tags: to be signed in the plan, signed by the run, in agreement after that.
+// newMany has 300 repositories of ten tags: to be signed in the plan, signed by the run, and in
+// agreement afterwards.
 func newMany() *wholeResult {
 	w := &wholeResult{plan: &migrate.Plan{Keys: planKeys(), Cost: migrate.PlanCost{Operations: 3001, Proofs: 1, RateFrom: migrate.RateSet, Minutes: 25}}, run: newRun()}
 	for i := range 300 {
@@ -160,7 +162,8 @@ func newRun() *report.Run {
 	return &report.Run{Started: today, Keys: []report.SigningKey{{Name: "release", Certificate: sum("leaf").Encoded(), Ends: today.AddDate(1, 0, 0)}}}
 }
 
-// newShapes has a repository of each shape, 30 that lack the same thing, and names that are long or meant to harm.
+// newShapes has a repository of each shape, 30 with the same problem, and names that are long or
+// hostile.
 func newShapes() *wholeResult {
 	w := &wholeResult{plan: &migrate.Plan{Keys: planKeys(), Cost: migrate.PlanCost{Operations: 34, Proofs: 1}}, run: newRun()}
 	add := func(gun string, tags ...verify.Row) { w.add(gun, tags) }
@@ -202,7 +205,8 @@ func newShapes() *wholeResult {
 	return w
 }
 
-// add adds a repository as plan and run might have left it for verify to find that.
+// add adds a repository in the state in which plan and run could have left it for verify to find
+// these tags.
 func (w *wholeResult) add(gun string, tags []verify.Row) {
 	one := verify.Repository{GUN: gun, Totals: map[verify.Class]int{}, Tags: tags, Expiries: []dct.Expiry{{Role: "targets", At: today.AddDate(0, 2, 0)}}}
 	part := migrate.PlanRepository{GUN: gun, PinnedBy: "configuration", Expired: []string{"snapshot"}}

@@ -11,7 +11,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 )
 
-// The documents of a release lead to the repository as it was then, and are complete.
+// The documents of a release link to the repository as of that release, and are complete.
 func TestDocumentsLeadToTheirCommit(t *testing.T) {
 	t.Parallel()
 	root, to := filepath.Join("..", "..", "..", ".."), t.TempDir()
@@ -33,7 +33,7 @@ func TestDocumentsLeadToTheirCommit(t *testing.T) {
 	}
 }
 
-// The man page of run says what its help says: flags under their headings, in full, and exit codes.
+// The man page of run has what its help has: all flags under their headings, and exit codes.
 func TestManPageHasWhatTheHelpHas(t *testing.T) {
 	t.Parallel()
 	root := command.NewRoot(nil, cli.Streams{Out: t.Output(), Err: t.Output()})

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate/report"
 )
 
-// answer is a header with a server's time, so far from ours.
+// answer returns a header with a server's time, off from ours.
 func answer(off time.Duration, age string) http.Header {
 	h := http.Header{}
 	h.Set("Date", time.Now().Add(-off).UTC().Format(http.TimeFormat))
@@ -39,7 +39,7 @@ func TestClockIsComparedWithTheServers(t *testing.T) {
 		"a date that is none":        {answers{"a": {http.Header{"Date": {"soon"}}}}, "unknown"},
 		"an age that nothing can be": {answers{"a": {answer(0, "-99999999999999999999")}}, "ok"},
 	} {
-		t.Run(name, func(t *testing.T) { // at once: the answers are of now
+		t.Run(name, func(t *testing.T) { // at once: the answers have the present time
 			e := &exam{clock: newServerClocks()}
 			for host, headers := range c.answers {
 				for _, h := range headers {
@@ -91,7 +91,7 @@ func TestCertificateThatExpiresSoonIsAWarning(t *testing.T) {
 	}
 }
 
-// What servers and plugins say is data, and addresses lose their secrets.
+// Text from servers and plugins is data, and secrets are removed from addresses.
 func TestFindingsShowNothingSecretOrHostile(t *testing.T) {
 	t.Parallel()
 	var f findings

@@ -10,7 +10,7 @@ import (
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 )
 
-// Metrics are answered where the flag says, and by default nowhere but on this machine.
+// Metrics are served at the address in the flag, by default only on this machine.
 func TestMetricsAddress(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -11,8 +11,7 @@ import (
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
-// What a pass was not done with is no pass that the feed is followed from: exactly that
-// nothing is left of what it was asked for.
+// The feed is followed from a pass only if the pass left nothing undone that it was asked to do.
 func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
 	t.Parallel()
 	well := func() migrate.Summary {
@@ -37,7 +36,7 @@ func TestAnIncompletePassDoesNotAdvance(t *testing.T) {
 	}
 }
 
-// A pass that left out what it was not asked for is no complete one.
+// A pass that left out what it was not asked to do is incomplete.
 func TestPartialPassIsNotComplete(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]struct {
@@ -50,8 +49,8 @@ func TestPartialPassIsNotComplete(t *testing.T) {
 	}
 }
 
-// Only a watch goes on from what it has read, for a day, and not where it is asked to look at
-// what is done.
+// Only a watch goes on from what it has read, for a day, and not if it is asked to recheck finished
+// items.
 func TestOnlyAWatchFollowsTheFeed(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)

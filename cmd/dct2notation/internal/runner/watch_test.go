@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A pass begins so long after the one before has ended, however long that took.
+// A pass begins a fixed time after the end of the previous one, however long that took.
 func TestPassesFollowOneAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -36,13 +36,13 @@ func TestPassesFollowOneAnother(t *testing.T) {
 	})
 }
 
-// A signal ends the wait at once, and a pass that it falls into is the last. What is returned is
-// what the last pass came to.
+// A signal ends the wait at once. If it arrives during a pass, that pass is the last. The outcome
+// of the last pass is returned.
 func TestStopEndsTheWaitAndMakesThePassTheLast(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		after time.Duration // the signal
-		want  time.Duration // the end
+		after time.Duration // time of the signal
+		want  time.Duration // time of the end
 		calls int
 	}{
 		"during a pass":    {2 * time.Minute, 5 * time.Minute, 1},
@@ -69,7 +69,7 @@ func TestStopEndsTheWaitAndMakesThePassTheLast(t *testing.T) {
 					failed := errors.New("not complete")
 					err := Repeat(ctx, stop, 10*time.Minute, func() (bool, error) {
 						calls++
-						// A timer that ends as the signal comes: whichever is seen first.
+						// The timer ends at the same time as the signal: either may be seen first.
 						time.Sleep(5*time.Minute - time.Nanosecond)
 						time.Sleep(time.Nanosecond)
 						return false, failed

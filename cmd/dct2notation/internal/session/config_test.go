@@ -26,7 +26,7 @@ func TestConfigurationIsStrict(t *testing.T) {
 	known := map[string]bool{"workers": true, "state": true, "plugin-config": true, "trust-pinning": true, "id": true}
 	for name, c := range map[string]struct {
 		in   string
-		want string // in the error; empty: none
+		want string // in the error; empty: no error
 	}{
 		"all of it":          {"version: 1\nworkers: 3\nnotary: {a.example.com: https://n}\nrepositories: [a.example.com/x]\nexclude: ['*']\ntrust-pinning: {certs: {a: ['0000000000000000000000000000000000000000000000000000000000000001']}}\nplugin-config: {b: c}\nid: ${CONFIG_TEST}\n", ""},
 		"no version":         {"workers: 3\n", "version: 1"},
@@ -71,7 +71,7 @@ func TestConfigurationIsStrict(t *testing.T) {
 	}
 }
 
-// Hosts that are listed are reached without TLS, and no others: their credentials would be read on the way.
+// Only listed hosts are reached without TLS: credentials for others could be read on the way.
 func TestPlainHTTPHostsAreNamedOneByOne(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 100)
@@ -187,7 +187,7 @@ func TestMoves(t *testing.T) {
 	}
 }
 
-// One switch decides the exit code, also for errors that were wrapped and joined.
+// One switch decides the exit code, also for wrapped and joined errors.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -200,7 +200,7 @@ func TestExitCodes(t *testing.T) {
 		{migrate.ErrKeyAstray, 1},
 		{cli.Usage(errors.New("x")), 2},
 		{fmt.Errorf("x: %w", notation.ErrFile), 2},
-		{fmt.Errorf("%w: %w", migrate.ErrStopped, notation.ErrFile), 5}, // away in the middle of a run
+		{fmt.Errorf("%w: %w", migrate.ErrStopped, notation.ErrFile), 5}, // unavailable in the middle of a run
 		{&state.FingerprintError{Fields: []string{"leaf"}}, 2},
 		{cli.Exit(cli.ExitFailures), 3},
 		{cli.Exit(cli.ExitDisagree), 4},
@@ -211,15 +211,14 @@ func TestExitCodes(t *testing.T) {
 		if got := cli.ExitCode(c.err); got != c.want {
 			t.Errorf("%v: got exit code %d, want %d", c.err, got, c.want)
 		}
-		// A result that was shown and a ledger that could not be closed: the worse counts.
+		// If a result was shown and the ledger could not be closed, the worse code counts.
 		if got := cli.ExitCode(errors.Join(c.err, nil)); got != c.want {
 			t.Errorf("%v joined: got exit code %d, want %d", c.err, got, c.want)
 		}
 	}
 }
 
-// What is signed beside the digest is what the configuration or the command line says, to
-// the letter.
+// The signed metadata is exactly what the configuration or the command line says.
 func TestPairsAreTakenAsTheyStand(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
@@ -255,7 +254,8 @@ func TestPairsAreTakenAsTheyStand(t *testing.T) {
 	}
 }
 
-// One Notary server may serve several registries. Each of its names is one, however often it is read.
+// One Notary server may serve several registries. Each of its names is reported once, however often
+// it is read.
 func TestChangefeedOfTwoRegistriesNamesEachOnce(t *testing.T) {
 	t.Parallel()
 	s, err := notarytest.Start(notarytest.Options{})

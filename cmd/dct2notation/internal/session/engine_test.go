@@ -9,7 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// Pinned authorities are what is in the file, wherever that is and whatever else it holds.
+// Pinned authorities are compared by the file's certificates, wherever it is and whatever else it
+// contains.
 func TestPinnedAuthoritiesAreComparedByContent(t *testing.T) {
 	t.Parallel()
 	one, err := pki.NewAuthority("one")

@@ -9,8 +9,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// EarlierOf takes what the ledger has of the key by its name, and nothing that makes no sense; and no certificate,
-// where a service may sign by it for others.
+// earlierOf returns the ledger's earlier identities of the key with that name, without malformed
+// ones. For a signing profile it returns no certificate: the service may sign with it for others.
 func TestEarlierIdentitiesOfAKey(t *testing.T) {
 	t.Parallel()
 	id := func(n string) string { return "certificate:sha256:" + strings.Repeat(n, 64) }

@@ -11,7 +11,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A policy learns of each image what became of it, in the words of package policy, and of each signature who made it.
+// A policy gets each image's outcome, in the words of package policy, and each signature's signer.
 func TestALedgerAsPoliciesReadIt(t *testing.T) {
 	t.Parallel()
 	l, err := state.Open(filepath.Join(t.TempDir(), "ledger.db"), state.Options{})

@@ -40,8 +40,8 @@ func TestShardFlag(t *testing.T) {
 	}
 }
 
-// Each repository is in one shard, shards are of one size by and large, and with one more shard
-// repositories move only to that one.
+// Each repository is in exactly one shard, and shards have about the same size. With one more
+// shard, repositories move only to that one.
 func TestShardsArePartsOfTheWhole(t *testing.T) {
 	t.Parallel()
 	const repositories, count = 4000, 8

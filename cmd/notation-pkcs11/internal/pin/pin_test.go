@@ -67,7 +67,7 @@ func TestFileIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// The variable must not stand in for a file that is not to be trusted.
+			// The variable must not replace a file that cannot be trusted.
 			_, _, err := Source{File: c.path}.Read(func(string) string { return "9999" })
 			if err == nil {
 				t.Fatal("got no error, want one")

@@ -1,7 +1,7 @@
-// Command vettool has the checks that neither go vet nor staticcheck has. As go vet's -vettool it keeps
-// what it found in the build cache, package by package.
+// Command vettool has the checks that neither go vet nor staticcheck has. As go vet's -vettool it
+// keeps its findings in the build cache, package by package.
 //
-// golangci-lint has them all, and takes five minutes to fetch and build where nothing is cached; these
+// golangci-lint has them all, but takes five minutes to fetch and build if nothing is cached. These
 // take half a minute.
 package main
 
@@ -18,7 +18,8 @@ import (
 
 func main() {
 	unitchecker.Main(
-		// It does not follow a response through a helper; tests have them, and servers that end.
+		// It does not follow a response through a helper. Tests have such helpers, and servers that
+		// end.
 		notInTests(bodyclose.Analyzer),
 		errorlint.NewAnalyzer(),
 		ineffassign.Analyzer,
@@ -26,7 +27,7 @@ func main() {
 	)
 }
 
-// notInTests returns the check without what it finds in tests.
+// notInTests returns the check without its findings in tests.
 func notInTests(a *analysis.Analyzer) *analysis.Analyzer {
 	run := a.Run
 	a.Run = func(p *analysis.Pass) (any, error) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNoTwoCallsGetTheSameNumber: a file lock belongs to the opened file, so goroutines that each open
-// it meet like processes do, only more often.
+// A file lock belongs to the opened file. Goroutines that each open it meet as processes do, only
+// more often.
 func TestNoTwoCallsGetTheSameNumber(t *testing.T) {
 	t.Parallel()
 	const workers, each = 8, 100
@@ -43,7 +43,7 @@ func TestNoTwoCallsGetTheSameNumber(t *testing.T) {
 	}
 }
 
-// TestNoMoreThanTheLimitIsAllowed: at one in 1000 s the second is too many, whoever asks.
+// At one in 1000 s, the second is too many, whoever asks.
 func TestNoMoreThanTheLimitIsAllowed(t *testing.T) {
 	t.Parallel()
 	limit := tally{t.TempDir()}
