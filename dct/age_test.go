@@ -11,7 +11,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
-// What is expired is refused, and passes for its own name alone; every target that rests
+// Expired metadata is refused, and passes only if allowed by its own name. Every target that rests
 // on it says so.
 func TestAllowExpired(t *testing.T) {
 	t.Parallel()
@@ -53,7 +53,6 @@ func TestAllowExpired(t *testing.T) {
 	}
 }
 
-// Allowing all ages lets nothing else pass.
 func TestAllowExpiredOverridesNothingElse(t *testing.T) {
 	t.Parallel()
 	past := func(r *notarytest.Repository) error {
@@ -87,8 +86,7 @@ func TestAllowExpiredOverridesNothingElse(t *testing.T) {
 	}
 }
 
-// An old root certificate still has to be the pinned one, or signed for by the root
-// before.
+// An expired root certificate must still be pinned, or signed for by the previous root.
 func TestAgedRootMustBePinned(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -115,8 +113,8 @@ func TestAgedRootMustBePinned(t *testing.T) {
 	}
 }
 
-// All that is expired is named at once, with the flag that would accept it; what is wrong besides
-// counts more, and what cannot be found out counts less.
+// Everything that is expired is named at once, with the flag that would accept it. Any other fault
+// counts more; what cannot be determined counts less.
 func TestAllThatIsExpiredIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	expire := func(roles ...string) func(*notarytest.Server, *notarytest.Repository) error {

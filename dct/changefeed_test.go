@@ -41,8 +41,8 @@ func TestChangesGoOnFromWhatWasRead(t *testing.T) {
 	}
 }
 
-// feedOf serves records as a Notary server's changefeed does: those behind change_id, and
-// an error for an id that it does not know.
+// feedOf serves records as a Notary server's changefeed does: those after change_id, and an error
+// for an unknown id.
 func feedOf(records func() []feedRecord) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		all := records()
@@ -65,7 +65,7 @@ func feedOf(records func() []feedRecord) func(w http.ResponseWriter, r *http.Req
 	}
 }
 
-// numbered makes records of update with ids from 1, each of a repository of its own.
+// numbered makes update records with ids from 1, each of its own repository.
 func numbered(n int) []feedRecord {
 	var all []feedRecord
 	for i := range n {
@@ -74,8 +74,8 @@ func numbered(n int) []feedRecord {
 	return all
 }
 
-// A feed is followed only as long as the server has the very records that were read last.
-// Whatever else it has, all is read anew.
+// A feed is followed only while the server still has the very records that were read last.
+// Otherwise everything is read anew.
 func TestChangesStartOverUnlessTheLastRecordsAreThere(t *testing.T) {
 	t.Parallel()
 	update := func(id, name, sum string) feedRecord {
@@ -83,7 +83,7 @@ func TestChangesStartOverUnlessTheLastRecordsAreThere(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		then func(b []feedRecord, last int) []feedRecord
-		want string // of what changed: names, or all
+		want string // names of what changed, or all
 	}{
 		"nothing new":        {func(b []feedRecord, _ int) []feedRecord { return b }, ""},
 		"one more":           {func(b []feedRecord, _ int) []feedRecord { return append(b, update("n", "fresh", "n")) }, "fresh"},
@@ -144,8 +144,7 @@ func TestChangesStartOverUnlessTheLastRecordsAreThere(t *testing.T) {
 	}
 }
 
-// Of two records of a repository the later one counts, by their order in the feed and not
-// by when they were seen.
+// Of two records of a repository, the one later in the feed counts, whenever each was seen.
 func TestALateRecordOverrulesNoLaterOne(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -181,7 +180,7 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, c.want)
 		}
 	}
-	s := notary(t) // as notary-server says that there are none
+	s := notary(t) // notary-server's answer if there are none
 	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
 		_, _ = w.Write([]byte(`{"count":0,"records":null}`))
 		return true
@@ -200,8 +199,8 @@ func TestChangesOfWhatIsNoChangefeed(t *testing.T) {
 	}
 }
 
-// Only who refuses the changefeed, or is a Notary server without one, keeps it to itself: then people may
-// bring a list.
+// Only a server that refuses the changefeed, or a Notary server without one, withholds it. Then
+// people may supply a list.
 func TestWhoRefusesTheChangefeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -236,8 +235,8 @@ func TestWhoRefusesTheChangefeed(t *testing.T) {
 	}
 }
 
-// By whom a token server refuses is told by the same codes: a wrong password, or a proxy before it, is no
-// changefeed that nobody may read.
+// The same codes tell who refuses a token: neither a wrong password nor a proxy before the token
+// server means that nobody may read the changefeed.
 func TestWhoRefusesTheTokenForTheChangefeed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -268,8 +267,8 @@ type refusing struct{ err error }
 
 func (r refusing) Do(*http.Request) (*http.Response, error) { return nil, r.err }
 
-// A feed that goes round over several pages, or has no end, ends with an error that names the
-// flag; one of exactly the permitted length is read.
+// A feed that loops over several pages, or never ends, fails with an error that names the flag. A
+// feed of exactly the permitted length is read.
 func TestChangesHaveAnEnd(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -49,7 +49,7 @@ func sha(mark string) string {
 	return strings.Repeat("0", 64-len(mark)) + mark
 }
 
-// notFound answers as notary-server does where it does not have what is asked for.
+// notFound answers as notary-server does for what it does not have.
 func notFound(w http.ResponseWriter, r *http.Request) {
 	notFoundAs(`{"errors":[{"code":"METADATA_NOT_FOUND","message":"You have requested metadata that does not exist.","detail":null}]}`)(w, r)
 }

@@ -16,8 +16,8 @@ type dumpBytes struct{ *bytes.Reader }
 
 func (dumpBytes) Close() error { return nil }
 
-// FuzzDump reads any bytes as a dump. What comes out of it was in a row of that repository,
-// role and version, as a second reader that knows nothing of offsets finds it.
+// FuzzDump reads any bytes as a dump. Whatever comes out was in a row of that repository, role and
+// version, as found by a second reader that knows nothing of offsets.
 func FuzzDump(f *testing.F) {
 	m := vectorBase(f)
 	var tabbed, objects, binary []string
@@ -68,7 +68,7 @@ func FuzzDump(f *testing.F) {
 	})
 }
 
-// rowsByHand gives each row's GUN with the hash of its data.
+// rowsByHand returns each row's GUN with the hash of its data.
 func rowsByHand(text []byte) map[string]bool {
 	have := map[string]bool{}
 	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {

@@ -11,7 +11,7 @@ type VectorCase struct {
 	GUN    GUN
 }
 
-// EachVector makes the vectors, one after the other.
+// EachVector calls each with the vectors, one after the other.
 func EachVector(t *testing.T, each func(VectorCase)) {
 	base := vectorBase(t)
 	healthy, err := base.reader().Read(t.Context(), gun(t, base.gun), Known{})

@@ -28,8 +28,8 @@ func cached(t *testing.T, s *notarytest.Server, r *notarytest.Repository, c Cach
 	return got, s.Requests() - before, err
 }
 
-// Requests for each repository: four and one for each published delegation the first time,
-// one when nothing has changed, and what has changed otherwise.
+// Requests for each repository: at first four and one for each published delegation, one if
+// nothing has changed, and otherwise what has changed.
 func TestUnchangedRepositoryCostsOneRequest(t *testing.T) {
 	t.Parallel()
 	s, c := notary(t), fileCache(t)
@@ -56,8 +56,8 @@ func TestUnchangedRepositoryCostsOneRequest(t *testing.T) {
 	cost("again", 1)
 }
 
-// Where the pin does not tell that there is a new root, the snapshot does: timestamp and
-// snapshot are asked for once more.
+// If the pin does not reveal a new root, the snapshot does: timestamp and snapshot are requested
+// once more.
 func TestNewRootIsFoundBehindTheCache(t *testing.T) {
 	t.Parallel()
 	s, c := notary(t), fileCache(t)
@@ -74,7 +74,7 @@ func TestNewRootIsFoundBehindTheCache(t *testing.T) {
 	}
 }
 
-// No answer comes from the cache because a server is gone, or says anything but the truth.
+// The cache never answers for a server that is gone, or that does not tell the truth.
 func TestCacheHidesNoFailure(t *testing.T) {
 	t.Parallel()
 	s, c := notary(t), fileCache(t)
@@ -99,7 +99,7 @@ func TestCacheHidesNoFailure(t *testing.T) {
 	}
 }
 
-// What is kept is no authority: pins, floors and dates hold for it as for a server's.
+// Cached files have no authority: pins, floors and dates apply to them as to a server's.
 func TestCacheIsNoAuthority(t *testing.T) {
 	t.Parallel()
 	s, c := notary(t), fileCache(t)
@@ -114,7 +114,7 @@ func TestCacheIsNoAuthority(t *testing.T) {
 	if _, err := read(t, reader, app, old.Known()); !errors.Is(err, ErrRefused) {
 		t.Errorf("a kept root that is not the pinned one: got %v, want %v", err, ErrRefused)
 	}
-	// The server's answers of before, played back to who knows newer ones.
+	// The server's earlier answers, replayed to a client that knows newer ones.
 	was := map[string][]byte{}
 	for _, role := range s.Roles(app) {
 		was[role] = s.Raw(app, role)
@@ -129,7 +129,7 @@ func TestCacheIsNoAuthority(t *testing.T) {
 	}
 }
 
-// Damage to what is kept costs requests and nothing else.
+// Damage to the cache costs requests and nothing else.
 func TestDamagedCacheCostsRequestsOnly(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -68,7 +68,7 @@ func TestGatePassesWhatIsPlain(t *testing.T) {
 	}
 }
 
-// What the gate accepts, the two decoders in the notary library read alike.
+// The two decoders in the notary library read alike whatever the gate accepts.
 func FuzzGate(f *testing.F) {
 	f.Add([]byte(`{"signed":{"_type":"Targets","targets":{"v1":{"hashes":{"sha256":"AAAA"},"length":5}},"version":2},"signatures":[{"keyid":"k","method":"ecdsa","sig":"AA=="}]}`))
 	f.Add([]byte(`{"signed":{"a":1,"A":2}}`))
@@ -110,15 +110,15 @@ func FuzzGate(f *testing.F) {
 
 var fuzzRoles = []string{"root", "timestamp", "snapshot", "targets", "targets/releases", "targets/alice"}
 
-// seed adds to a corpus the files that the vectors make, and their signed parts. While
-// nothing is fuzzed it takes one vector in ten: TestVectors runs them all anyway.
-// With ours, no publisher's key has been used on them but for the healthy repository.
+// seed adds the files that the vectors make, and their signed parts, to a corpus. Without fuzzing
+// it takes one vector in ten: TestVectors runs them all anyway. With ours, the publisher's keys
+// were used only for the healthy repository.
 func seed(f *testing.F, add func(role byte, raw, signed []byte, ours bool)) {
 	f.Helper()
 	base, fuzzing := vectorBase(f), flag.Lookup("test.fuzz").Value.String() != ""
 	for i, v := range loadVectors(f) {
 		if !fuzzing && i%10 != 0 || v.ways()[0] != "" || slices.ContainsFunc(v.edits, func(e string) bool { return strings.Contains(e, "00000 ") }) {
-			continue // what a server does, and what is big
+			continue // behaviours of a server, and big files
 		}
 		m := base.clone(f)
 		apply(f, m, v.edits)
@@ -134,9 +134,9 @@ func seed(f *testing.F, add func(role byte, raw, signed []byte, ours bool)) {
 	}
 }
 
-// FuzzLoader puts any bytes in the place of one role's file. Whoever sends them has none of
-// the publisher's keys: alone, or with the server's two, with which it may vouch for the
-// file or sign it. Whatever is accepted then was signed by the publisher, and nothing panics.
+// FuzzLoader puts any bytes in the place of one role's file. The sender has none of the
+// publisher's keys. It acts alone, or uses the server's two keys to vouch for the file or to sign
+// it. Whatever is accepted was signed by the publisher, and nothing panics.
 func FuzzLoader(f *testing.F) {
 	const modes = 3
 	seed(f, func(role byte, raw, signed []byte, ours bool) {
@@ -207,7 +207,7 @@ func fuzzGUN(t testing.TB) GUN {
 	return g
 }
 
-// checkFuzzError holds what all errors promise.
+// checkFuzzError checks what all errors promise.
 func checkFuzzError(t *testing.T, err error) {
 	t.Helper()
 	var e *Error
@@ -220,8 +220,8 @@ func checkFuzzError(t *testing.T, err error) {
 	}
 }
 
-// FuzzTwoDecodersAgree has any signed part signed by the keys of its role. What is
-// accepted of it, a second decoder that knows no fields reads as the same targets.
+// FuzzTwoDecodersAgree signs any signed part with the keys of its role. From what is accepted, a
+// second decoder that knows no fields reads the same targets.
 func FuzzTwoDecodersAgree(f *testing.F) {
 	seed(f, func(role byte, _, signed []byte, _ bool) { f.Add(role, signed) })
 	base := vectorBase(f)
@@ -275,8 +275,8 @@ func targetsByMap(t *testing.T, raw []byte) map[string]any {
 	return targets
 }
 
-// FuzzParseGUN: what is a repository's name stays in its place in a URL and in a folder,
-// and means the same when it is read again.
+// FuzzParseGUN: a valid repository name stays in its place in a URL and in a folder, and means the
+// same when it is read again.
 func FuzzParseGUN(f *testing.F) {
 	for _, s := range []string{
 		"alpine", "user/app", "index.docker.io/library/a", "localhost:5000/foo", "Reg.Example.com/foo", "[::1]:5000/a/b", "reg.example.com/a__b/c-d",
@@ -303,8 +303,7 @@ func FuzzParseGUN(f *testing.F) {
 	})
 }
 
-// A delegation speaks for the names that its paths allow and for no other, also where its
-// file is validly signed.
+// A delegation speaks only for the names that its paths allow, even if its file is validly signed.
 func TestDelegationSpeaksOnlyForItsPaths(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -326,7 +325,7 @@ func TestDelegationSpeaksOnlyForItsPaths(t *testing.T) {
 	}
 }
 
-// Fields of the roles in a root are fields, whatever the role is called.
+// The gate checks the fields of a root's roles, whatever a role is called.
 func TestGateKnowsTheFieldsOfRoles(t *testing.T) {
 	t.Parallel()
 	for _, role := range []string{"root", "targets", "snapshot", "meta"} {
@@ -340,7 +339,7 @@ func TestGateKnowsTheFieldsOfRoles(t *testing.T) {
 	}
 }
 
-// The certificate of the root is a date like the others: a target does not outlive it.
+// The root certificate's expiry counts like the others: a target does not outlive it.
 func TestTargetDoesNotOutliveTheRootCertificate(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Failures of a Notary host count in a row, and a refusal only where none was let in.
+// Failures of a Notary host count only in a row, and refusals only if it let no repository in.
 func TestHostIsGivenUpOnlyAfterFailuresInARow(t *testing.T) {
 	t.Parallel()
 	gun, err := ParseGUN("registry.example.com/team/app")
@@ -34,7 +34,7 @@ func TestHostIsGivenUpOnlyAfterFailuresInARow(t *testing.T) {
 	}
 }
 
-// A snapshot goes on past repositories that are refused, and not past a login that is.
+// A snapshot goes on after a refused repository, but not after a refused login.
 func TestARefusedLoginIsOfTheHost(t *testing.T) {
 	t.Parallel()
 	gun, err := ParseGUN("registry.example.com/team/app")

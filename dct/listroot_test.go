@@ -12,7 +12,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
-// What is listed is what pins the root, and a root that its own keys have not signed is not listed.
+// The listed keys pin the root, and a root that its own keys have not signed is not listed.
 func TestListedRootKeysPinTheRoot(t *testing.T) {
 	t.Parallel()
 	server, err := notarytest.Start(notarytest.Options{})

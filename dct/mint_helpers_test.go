@@ -21,9 +21,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// A mint makes one repository of which the test holds every key, down to thresholds and
-// single signatures: for what no publisher would do. notarytest has the repositories
-// that real ones make.
+// A mint makes one repository of which the test holds every key, down to thresholds and single
+// signatures. It does what no publisher would do; notarytest makes the repositories that real ones
+// make.
 type mint struct {
 	t     testing.TB
 	gun   string
@@ -36,16 +36,16 @@ type mint struct {
 	served served
 }
 
-// mintKey is a key as metadata lists it. The id is computed when the key is made: the
-// library would do that on first use, which races.
+// mintKey is a key as metadata lists it. The id is computed when the key is made: the library
+// would compute it on first use, which races.
 type mintKey struct {
 	id      string
 	private data.PrivateKey
 	public  data.PublicKey
 }
 
-// newMint publishes a repository with v1 in targets and in each of the delegations, each
-// time with another digest. Every role has one key.
+// newMint publishes a repository with v1 in targets and in each delegation, each time with another
+// digest. Every role has one key.
 func newMint(t testing.TB, delegations ...string) *mint {
 	t.Helper()
 	m := &mint{t: t, gun: app, docs: map[string]map[string]any{}, keys: map[string][]mintKey{}, files: map[string][]byte{}}
@@ -69,15 +69,14 @@ func newMint(t testing.TB, delegations ...string) *mint {
 	return m
 }
 
-// mintDocument begins a signed part. What is put in it afterwards may be of any type that
-// JSON knows.
+// mintDocument begins a signed part. Values added later may have any JSON type.
 func mintDocument(kind string, more map[string]any) map[string]any {
 	d := map[string]any{"_type": kind, "version": 0, "expires": farAway.Format(time.RFC3339)}
 	maps.Copy(d, more)
 	return d
 }
 
-// clone is an equal repository for another test.
+// clone returns an equal repository for another test.
 func (m *mint) clone(t testing.TB) *mint {
 	c := &mint{t: t, gun: m.gun, docs: map[string]map[string]any{}, keys: maps.Clone(m.keys), files: maps.Clone(m.files), pin: m.pin, made: m.made}
 	for role, d := range m.docs {
@@ -86,7 +85,7 @@ func (m *mint) clone(t testing.TB) *mint {
 	return c
 }
 
-// copied is a deep copy of decoded JSON.
+// copied returns a deep copy of decoded JSON.
 func copied(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -121,8 +120,8 @@ func (m *mint) must(err error) {
 	}
 }
 
-// key makes a key of the kind that docker's users have, always the same for the same
-// number: so a finding of a fuzz test is one in every process.
+// key makes a key of the kind that docker's users have. A number always gives the same key, so a
+// fuzz finding is reproduced in every process.
 func (m *mint) key() mintKey {
 	m.t.Helper()
 	m.made++
@@ -160,8 +159,8 @@ func newMintKey(private data.PrivateKey, public data.PublicKey) mintKey {
 	return mintKey{public.ID(), private, public}
 }
 
-// assign says who may sign a role and how many must, in the file that speaks of the role,
-// and has all of them sign its next file.
+// assign sets who may sign a role and how many must, in the file that names the role's keys. All
+// of them sign its next file.
 func (m *mint) assign(role string, threshold int, keys ...mintKey) {
 	m.t.Helper()
 	var ids []any
@@ -175,7 +174,7 @@ func (m *mint) assign(role string, threshold int, keys ...mintKey) {
 	m.keys[role] = keys
 }
 
-// parentRole is the role whose file names the keys of another.
+// parentRole returns the role whose file names the keys of another.
 func parentRole(role string) string {
 	if strings.Contains(role, "/") {
 		return path.Dir(role)
@@ -190,7 +189,7 @@ func (m *mint) parentKeys(role string) map[string]any {
 	return m.delegations(parentRole(role))["keys"].(map[string]any)
 }
 
-// delegations is that member of a targets file; the file is begun if need be.
+// delegations returns that member of a targets file, which it creates if needed.
 func (m *mint) delegations(role string) map[string]any {
 	m.begin(role)
 	return m.docs[role]["delegations"].(map[string]any)
@@ -204,7 +203,7 @@ func (m *mint) begin(role string) {
 	}
 }
 
-// entry is what the parent says of a role; a new delegation may name any tag.
+// entry returns what the parent says of a role; a new delegation may name any tag.
 func (m *mint) entry(role string) map[string]any {
 	if parentRole(role) == "root" {
 		roles := m.docs["root"]["roles"].(map[string]any)

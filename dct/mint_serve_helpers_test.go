@@ -19,8 +19,8 @@ type served struct {
 	hooks map[string]http.HandlerFunc // instead of the file of a role
 }
 
-// ServeHTTP answers as a Notary server that lies: what it has of a role, whatever hash was
-// asked for.
+// ServeHTTP answers as a lying Notary server: with what it has of a role, whatever hash was
+// requested.
 func (m *mint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, file, _ := strings.Cut(r.URL.Path, "/_trust/tuf/")
 	name := strings.TrimSuffix(file, ".json")
@@ -40,7 +40,7 @@ func (m *mint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withoutHash gives the role of a file name; N.root stays.
+// withoutHash returns the role in a file name; N.root stays.
 func withoutHash(name string) string {
 	if i := strings.LastIndexByte(name, '.'); i >= 0 && name[i:] != ".root" {
 		return name[:i]
@@ -48,7 +48,7 @@ func withoutHash(name string) string {
 	return name
 }
 
-// requests gives what was asked for since it was called last.
+// requests returns what was requested since its last call.
 func (m *mint) requests() []string {
 	m.served.mu.Lock()
 	defer m.served.mu.Unlock()
@@ -66,17 +66,17 @@ func (h inProcess) Do(req *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// handled reads from a handler by way of the real Server.
+// handled reads from a handler through the real Server.
 func handled(h http.Handler) *Server {
 	return &Server{URL: func(string) string { return "http://notary.invalid" }, HTTP: func(string) Doer { return inProcess{h} }}
 }
 
-// reader has the first root keys pinned.
+// reader returns a reader with the first root keys pinned.
 func (m *mint) reader() *Reader {
 	return &Reader{Source: handled(m), Pins: Pins{Certs: map[string][]string{m.gun: m.pin}}}
 }
 
-// A tufClient refreshes, and remembers what it accepted and nothing else.
+// A tufClient refreshes, and remembers only what it accepted.
 type tufClient struct {
 	t      *testing.T
 	m      *mint

@@ -21,8 +21,8 @@ func (m *mint) sign(role string) []byte {
 
 func (m *mint) signAs(doc map[string]any, keys ...mintKey) []byte {
 	m.t.Helper()
-	// Not the canonical form for both: that leaves control characters as they are, which
-	// is no JSON.
+	// The canonical form cannot serve for both: it leaves control characters as they are, which is not
+	// JSON.
 	message, err := canonical.MarshalCanonical(doc)
 	m.must(err)
 	raw, err := json.Marshal(doc)
@@ -30,8 +30,8 @@ func (m *mint) signAs(doc map[string]any, keys ...mintKey) []byte {
 	return m.seal(raw, message, keys...)
 }
 
-// seal puts the signatures of a message around other bytes, which should be equal to it
-// in canonical form.
+// seal puts the signatures of a message around other bytes, whose canonical form should be the
+// message.
 func (m *mint) seal(raw, message []byte, keys ...mintKey) []byte {
 	m.t.Helper()
 	list := []data.Signature{}
@@ -50,7 +50,7 @@ func (m *mint) seal(raw, message []byte, keys ...mintKey) []byte {
 	return slices.Concat([]byte(`{"signatures":`), signatures, []byte(`,"signed":`), raw, []byte("}"))
 }
 
-// publish makes the next version of roles, signs it, and has snapshot and timestamp follow.
+// publish makes the next version of roles, signs it, and updates snapshot and timestamp.
 func (m *mint) publish(roles ...string) {
 	m.t.Helper()
 	for _, role := range roles {
@@ -60,7 +60,7 @@ func (m *mint) publish(roles ...string) {
 	m.vouch(roles...)
 }
 
-// bump makes a document the next version of itself, unless its version is none.
+// bump raises a document's version by one, unless its version is not a number.
 func (m *mint) bump(role string) {
 	switch m.docs[role]["version"].(type) {
 	case int, float64:
@@ -78,7 +78,7 @@ func (m *mint) version(role string) int {
 	return 0
 }
 
-// put serves bytes as the file of a role, and nothing else changes.
+// put serves bytes as the file of a role, and changes nothing else.
 func (m *mint) put(role string, raw []byte) {
 	m.files[role] = raw
 	if role == "root" {
@@ -87,7 +87,7 @@ func (m *mint) put(role string, raw []byte) {
 }
 
 // vouch makes a new snapshot that lists the files of roles as they are served now, and a new
-// timestamp: what the server does, who has those two keys.
+// timestamp. The server, which has those two keys, does the same.
 func (m *mint) vouch(roles ...string) {
 	m.t.Helper()
 	for _, role := range roles {

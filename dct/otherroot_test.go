@@ -42,7 +42,7 @@ func newAnew(t *testing.T) *anew {
 	return a
 }
 
-// files is what the server has.
+// files returns the files that the server has.
 func (a *anew) files() map[string][]byte {
 	files := map[string][]byte{}
 	for _, role := range a.s.Roles(app) {
@@ -51,7 +51,7 @@ func (a *anew) files() map[string][]byte {
 	return files
 }
 
-// serve has the server give what it had before.
+// serve makes the server serve these files and no others.
 func (a *anew) serve(files map[string][]byte) {
 	a.s.Delete(app)
 	for role, raw := range files {
@@ -61,7 +61,7 @@ func (a *anew) serve(files map[string][]byte) {
 
 func (a *anew) back() { a.serve(a.before) }
 
-// rotate has the new root replaced so often.
+// rotate rotates the new root the given number of times.
 func (a *anew) rotate(times int) {
 	for range times {
 		must(a.T, a.repo.RotateRoot())
@@ -103,7 +103,8 @@ func (a *anew) readFrom(source Source, pins Pins, accept string) (*Repository, e
 	return read(a.T, reader, app, a.known)
 }
 
-// Another root than the known one is refused, whatever the pins say, and the error names both.
+// A root other than the known one is refused, whatever the pins say, and the error names both
+// roots.
 func TestAnotherRootIsRefusedByName(t *testing.T) {
 	t.Parallel()
 	const asOwner, asPinned = "--accept-root REPOSITORY=KEYID", "--accept-root " + app + "="
@@ -139,7 +140,7 @@ func TestAnotherRootIsRefusedByName(t *testing.T) {
 	}
 }
 
-// A root that the known one has signed is no other: the pin may be the new one already.
+// A root that the known one has signed is not another root: the pin may already name the new one.
 func TestRotatedRootIsNoOtherRoot(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -156,7 +157,7 @@ func TestRotatedRootIsNoOtherRoot(t *testing.T) {
 	}
 }
 
-// AcceptRoot takes the pinned root of a repository that was initialised anew, counts its
+// AcceptRoot accepts the pinned root of a repository that was initialised anew, counts its
 // versions anew, and forgets neither root.
 func TestAcceptRoot(t *testing.T) {
 	t.Parallel()
@@ -203,8 +204,8 @@ func TestAcceptRoot(t *testing.T) {
 	}
 }
 
-// What does not fit is refused, be it a slip of the pen, or what an attacker, a proxy or a
-// server that was restored would give.
+// AcceptRoot refuses whatever does not match: a mistyped key, or what an attacker, a proxy or a
+// restored server would give.
 func TestAcceptRootRefuses(t *testing.T) {
 	t.Parallel()
 	answer := func(status int) func(a *anew) {
@@ -261,7 +262,7 @@ func TestAcceptRootRefuses(t *testing.T) {
 	}
 }
 
-// Roots that nobody's client would make, and an attacker would.
+// Roots that no client would make, but an attacker would.
 func TestAcceptRootRefusesForgedRoots(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

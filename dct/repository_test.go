@@ -16,8 +16,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// Promise 1: of trust data that is refused nothing reaches the key, whatever is wrong with
-// it; of what is accepted it does, so that the counter counts.
+// Promise 1: nothing of refused trust data reaches the key, whatever is wrong with it. Accepted
+// trust data does reach it, which shows that the counter works.
 func TestNoRefusedVectorReachesTheKey(t *testing.T) {
 	t.Parallel()
 	refused := 0
@@ -84,7 +84,7 @@ func (w *world) Sign(context.Context, ocispec.Descriptor, map[string]string) (st
 }
 func (w *world) Check(context.Context, ocispec.Descriptor, state.Envelope) error { return nil }
 
-// ledger knows of the repository what the vector says, and keeps nothing.
+// ledger knows what the vector says of the repository, and keeps nothing.
 type ledger struct {
 	*world
 	known dct.Known

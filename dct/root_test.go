@@ -73,7 +73,7 @@ func TestPins(t *testing.T) {
 	}
 }
 
-// The id of a public key is the one that notary gives the private key, whatever certificate it has.
+// A public key's id is the one that notary gives the private key, whatever certificate it has.
 func TestPublicKeyIDIsNotarys(t *testing.T) {
 	t.Parallel()
 	m := newMint(t)
@@ -97,8 +97,8 @@ func TestPublicKeyIDIsNotarys(t *testing.T) {
 	}
 }
 
-// What does not fit a pin is answered for its kind: an id that is under the other name, an
-// authority that has not issued the certificate.
+// The error for a refused pin fits its kind: an id under the other name, or an authority that did
+// not issue the certificate.
 func TestRefusedPinTellsWhatHelps(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -133,7 +133,7 @@ func TestRefusedPinTellsWhatHelps(t *testing.T) {
 	}
 }
 
-// The notary client ignores a pin once it knows a root; ours hold.
+// The notary client ignores a pin once it knows a root; our pins still hold.
 func TestPinHoldsForAKnownRoot(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -161,7 +161,7 @@ func TestRootRotationIsFollowed(t *testing.T) {
 	if got.PinnedBy() != PinnedEarlier || got.Version("root") <= first.Version("root") {
 		t.Errorf("got pinned by %s, version %d, want %s, above %d", got.PinnedBy(), got.Version("root"), PinnedEarlier, first.Version("root"))
 	}
-	// And the new root is what the next read starts from.
+	// The next read starts from the new root.
 	if _, err := read(t, unpinned, app, got.Known()); err != nil {
 		t.Error(err)
 	}
@@ -190,7 +190,7 @@ func TestReplacedRootIsRefused(t *testing.T) {
 	}
 }
 
-// What remembered the root may be damaged; that must not look like knowing none.
+// The copy of the known root may be damaged; that must not look like knowing no root.
 func TestDamagedKnownRootIsRefused(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -318,8 +318,8 @@ func TestParsePins(t *testing.T) {
 	}
 }
 
-// Promise 7: the key ids of an unpinned root are shown to be pasted into a file, and nothing
-// in it is verified. One that is none is not shown as one.
+// Promise 7: the key ids of an unpinned root are shown to be pasted into a file, and nothing in
+// that root is verified. Text that is not a key id is not shown as one.
 func TestUnpinnedRootShowsOnlyKeyIDs(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -340,11 +340,11 @@ func TestUnpinnedRootShowsOnlyKeyIDs(t *testing.T) {
 	}
 }
 
-// rootOf keeps of what is known the root alone, as after docker's own trust directory: no
-// floor stands beside it that would refuse for another reason.
+// rootOf knows only the root, as after docker's own trust directory. No floor could refuse for
+// another reason.
 func rootOf(s *notarytest.Server) Known { return Known{Root: s.Raw(app, "root")} }
 
-// instead lets the server answer for one file with other bytes.
+// instead makes the server answer for one file with other bytes.
 func instead(s *notarytest.Server, file string, raw []byte) {
 	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/"+file) {
@@ -355,8 +355,8 @@ func instead(s *notarytest.Server, file string, raw []byte) {
 	})
 }
 
-// Each version of the root has to be signed by the one before it, also where the newest
-// is signed by the one in between.
+// Each root version must be signed by the one before it, even if the newest is signed by the one
+// in between.
 func TestRootChainHoldsAtEveryVersion(t *testing.T) {
 	t.Parallel()
 	s, attacker := notary(t), notary(t)
@@ -369,14 +369,14 @@ func TestRootChainHoldsAtEveryVersion(t *testing.T) {
 	}
 }
 
-// So many rotations are followed in one read, and not one more.
+// One read follows maxRotations rotations, and not one more.
 func TestRotationsHaveALimit(t *testing.T) {
 	t.Parallel()
 	for rotations, want := range map[int]error{maxRotations: nil, maxRotations + 1: ErrRefused} {
 		m := newMint(t)
 		m.publish("root")
 		known := Known{Root: slices.Clone(m.files["root"])}
-		m.docs["root"]["version"] = m.version("root") + rotations - 1 // what is in between was never published
+		m.docs["root"]["version"] = m.version("root") + rotations - 1 // the versions in between were never published
 		m.publish("root")
 		m.requests()
 		_, err := read(t, m.reader(), app, known)
@@ -389,14 +389,14 @@ func TestRotationsHaveALimit(t *testing.T) {
 	}
 }
 
-// What stands between the known root and the newest passes the gate, is the version that
-// was asked for, and must be there or be known not to be.
+// Each root between the known and the newest must pass the gate and have the requested version. It
+// must be there, or be known not to exist.
 func TestRootsInBetweenAreChecked(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
 	r := one(t, s, app)
 	known := rootOf(s)
-	for range 2 { // with the same keys, so that no signature is what is wrong
+	for range 2 { // with the same keys, so that the signatures are not at fault
 		must(t, r.Tamper("root", func(map[string]any) {}, true))
 	}
 	second := ""
@@ -429,7 +429,7 @@ func TestRootsInBetweenAreChecked(t *testing.T) {
 	}
 }
 
-// A pin is of the newest root's key: those before it had other keys.
+// A pin names the newest root's key: earlier roots had other keys.
 func TestPinOfTheNewestRootFollowsTheChain(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -443,7 +443,7 @@ func TestPinOfTheNewestRootFollowsTheChain(t *testing.T) {
 	}
 }
 
-// An older root is refused also where the same keys signed it and all else vouches for it.
+// An older root is refused even if the same keys signed it and all else vouches for it.
 func TestOlderRootOfTheSameKeysIsRefused(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -458,7 +458,7 @@ func TestOlderRootOfTheSameKeysIsRefused(t *testing.T) {
 	}
 }
 
-// A known root is one only with its own signatures, in bytes that all read alike.
+// A known root counts only with its own signatures, in bytes that every decoder reads alike.
 func TestKnownRootMustBeSignedAndPlain(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -497,8 +497,8 @@ func TestSnapshotOfAnotherRootIsRefused(t *testing.T) {
 	}
 }
 
-// An authority of the configuration stands in the way of all roots but its own, for a
-// certificate past its date as well, and of trust on first use.
+// A configured authority blocks all roots but its own, also if a certificate has expired, and with
+// trust on first use.
 func TestPinnedAuthorityRefusesOtherRoots(t *testing.T) {
 	t.Parallel()
 	for name, expired := range map[string]bool{"valid": false, "past its date": true} {
@@ -516,7 +516,7 @@ func TestPinnedAuthorityRefusesOtherRoots(t *testing.T) {
 	}
 }
 
-// rootCertificate gives the certificate in the root of a repository of its own on s.
+// rootCertificate returns the certificate in the root of a new repository on s.
 func rootCertificate(t *testing.T, s *notarytest.Server) []byte {
 	t.Helper()
 	r := one(t, s, app)
@@ -533,8 +533,8 @@ func rootCertificate(t *testing.T, s *notarytest.Server) []byte {
 	return root.Signed.Keys[r.RootKeyIDs()[0]].Value.Public
 }
 
-// An old certificate does not spare a root the signature of the root before, nor the
-// number of signatures that it asks for.
+// An expired certificate exempts a root neither from the previous root's signature nor from the
+// required number of signatures.
 func TestAgedRootNeedsAllSignatures(t *testing.T) {
 	t.Parallel()
 	past := func(r *notarytest.Repository) {
@@ -557,7 +557,7 @@ func TestAgedRootNeedsAllSignatures(t *testing.T) {
 	}
 }
 
-// docker's directory is not asked where the configuration has a pin.
+// docker's directory is not used if the configuration has a pin.
 func TestPinComesBeforeDockersRoot(t *testing.T) {
 	t.Parallel()
 	s, other := notary(t), notary(t)

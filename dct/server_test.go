@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// To log in is advised only where that helps.
+// Logging in is advised only where that helps.
 func TestHintsOfRefusalsFollowTheCause(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -89,7 +89,7 @@ func TestServerAnswersAreExplained(t *testing.T) {
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.hint) {
 				t.Errorf("got %v, want %v with %q", err, c.kind, c.hint)
 			}
-			// Another way is told of only where there is no Notary server to be reached.
+			// Another way is suggested only where no Notary server can be reached.
 			if want := errors.Is(c.kind, ErrUnavailable) || errors.Is(c.kind, ErrNotNotary); strings.HasSuffix(err.Error(), " another way to registry.example.com") != want {
 				t.Errorf("got %v, want the advice: %t", err, want)
 			}
@@ -110,8 +110,8 @@ func TestColdReadCostsFourRequestsAndTheDelegations(t *testing.T) {
 	}
 }
 
-// A repository's files may have so many bytes together, to the byte; one that has more is an
-// error that names the flag, and says nothing against its signatures.
+// All files of a repository together may have exactly MaxBytes bytes. More is an error that names
+// the flag, and says nothing against the signatures.
 func TestTheFilesOfARepositoryAreBoundedTogether(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -136,7 +136,7 @@ func TestTheFilesOfARepositoryAreBoundedTogether(t *testing.T) {
 			t.Errorf("from what was kept: got %v, want %v", err, ErrTooLarge)
 		}
 	}
-	// Older roots count, too.
+	// Older roots count too.
 	known := rootOf(s)
 	for range 3 {
 		must(t, r.Tamper("root", func(map[string]any) {}, true))
@@ -147,8 +147,8 @@ func TestTheFilesOfARepositoryAreBoundedTogether(t *testing.T) {
 	}
 }
 
-// A server that takes for ever over one repository, or over its changefeed, is left after a
-// time, with an error that names the flag and is not the caller's own end.
+// A server that never finishes one repository, or its changefeed, is given up after a time limit.
+// The error names the flag and is not the caller's own timeout.
 func TestReadingHasATime(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -218,7 +218,7 @@ func TestParseGUN(t *testing.T) {
 			t.Errorf("ParseGUN(%q): got %s, %v, want %q", in, got, err, want)
 		}
 	}
-	// The library's error repeats the name: both are cut.
+	// The library's error repeats the name: both are shortened.
 	long := "reg.example.com/" + strings.Repeat("A", 1000)
 	_, err := ParseGUN(long)
 	name, why, _ := strings.Cut(strings.TrimPrefix(fmt.Sprint(err), "repository "), ": ")
@@ -244,8 +244,8 @@ func TestErrorsEscapeWhatServersSay(t *testing.T) {
 	}
 }
 
-// A server that cannot sign timestamps any more answers 500 for the latest, and has it by
-// its hash all the same.
+// A server that can no longer sign timestamps answers 500 for the latest, but still has it by its
+// hash.
 func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -269,7 +269,7 @@ func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
 	if len(got.Targets()) != 1 {
 		t.Errorf("got\n%s, want 1 target", show(got))
 	}
-	// An old timestamp in the feed's place is a rollback, as from anybody.
+	// An old timestamp from the feed is a rollback, as from anywhere else.
 	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, "/changefeed") {
 			return false
@@ -285,7 +285,7 @@ func TestRescueFindsTheTimestampByItsHash(t *testing.T) {
 	}
 }
 
-// A password in the Notary server's URL is in no error.
+// No error shows a password from the Notary server's URL.
 func TestErrorsOfTheServerHoldNoPassword(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -25,7 +25,7 @@ func offlineScene(t *testing.T) (*notarytest.Server, map[string]*notarytest.Repo
 	return s, repos
 }
 
-// same checks that a source gives what the server gives, repository by repository.
+// same checks that a source returns what the server returns, for each repository.
 func same(t *testing.T, s *notarytest.Server, repos map[string]*notarytest.Repository, source Source) {
 	t.Helper()
 	for name, r := range repos {
@@ -59,8 +59,8 @@ func dockerTrust(t *testing.T, s *notarytest.Server, repos map[string]*notarytes
 	return dir
 }
 
-// oddNames are names that are not valid for an image, sorted. Every source passes them over and names
-// them: the other repositories are not to fail for them, nor they to vanish.
+// oddNames are names that are not valid for an image, sorted. Every source skips and reports them:
+// they must not make other repositories fail, nor vanish.
 var oddNames = []string{"", "a b/c", "docker.com/Notary", "test", "x:y"}
 
 func TestDockerTrustGivesWhatTheServerGave(t *testing.T) {
@@ -82,7 +82,7 @@ func TestDockerTrustGivesWhatTheServerGave(t *testing.T) {
 	}
 }
 
-// A cached delegation that is not the one the snapshot lists is no answer.
+// A cached delegation that is not the one in the snapshot does not count.
 func TestDockerTrustWithAStaleDelegationIsRefused(t *testing.T) {
 	t.Parallel()
 	s, repos := offlineScene(t)
@@ -193,7 +193,7 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 		if want := slices.Insert(slices.Clone(oddNames), 1, "../../etc"); fmt.Sprintf("%v %q", guns, odd) != fmt.Sprintf("[docker.io/library/plain %s] %q", app, want) {
 			t.Errorf("%s: got GUNs %v, and %q, want two, and %q", name, guns, odd, want)
 		}
-		// However it is written, a file may have as many bytes as the limit, and not one more.
+		// However it is written, a file may have as many bytes as the limit, and no more.
 		for _, role := range s.Roles(app) {
 			raw := s.Raw(app, role)
 			got, err := d.File(t.Context(), gun(t, app), role, int64(len(raw)))
@@ -204,7 +204,7 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 				t.Errorf("%s: %s beyond the limit: got %v, want %v", name, role, err, ErrRefused)
 			}
 		}
-		// Its root chain is complete, so an earlier root is followed to the newest.
+		// Its root chain is complete, so an earlier root leads to the newest.
 		first, err := d.File(t.Context(), gun(t, app), "1.root", maxRoot)
 		must(t, err)
 		if _, err := read(t, &Reader{Source: d}, app, Known{Root: first}); err != nil {
@@ -213,8 +213,8 @@ func TestDumpGivesWhatTheServerGave(t *testing.T) {
 	}
 }
 
-// Exports in forms that are not read are known by what they begin with, and answered with the
-// command that gives the right one.
+// Exports in unsupported forms are recognised by how they begin. The error gives the command for
+// the right form.
 func TestDumpInAnotherFormIsAnswered(t *testing.T) {
 	t.Parallel()
 	s, _ := offlineScene(t)
@@ -285,7 +285,7 @@ func TestDamagedDumpIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), " "+strings.Repeat("9", 40)+"… ") {
 		t.Errorf("a long number: got %v, want its first 40 digits", err)
 	}
-	// Data that is not its row's.
+	// Data that does not match its row.
 	d, err := openDump(t, strings.ReplaceAll(good, base64.StdEncoding.EncodeToString(s.Raw(app, "root")), "AAAA"))
 	must(t, err)
 	reader := pinned(s, repos[app])

@@ -22,7 +22,7 @@ type mutation struct {
 	drops  data.RoleName   // the role whose word no longer counts where the change is accepted
 
 	alone   bool // nothing could vouch for the result
-	vouched bool // that nothing vouches for it was seen often enough
+	vouched bool // run only vouched for: the other case is seen often enough
 }
 
 // applies reports whether the mutation makes sense for a role.
@@ -47,8 +47,8 @@ func (m mutation) file(role data.RoleName) data.RoleName {
 	return data.RoleName(m.where)
 }
 
-// expected tells the kind of error, nil if the exceptions say that it passes, and the
-// roles one of which the error has to name.
+// expected returns the roles of which the error must name one, and the kind of error, which is nil
+// if the exceptions say that it passes.
 func (m mutation) expected(role data.RoleName, vouched bool, state string) (roles []string, kind error) {
 	for _, e := range swizzleExceptions {
 		if e.mutation == m.name && e.vouched == vouched && slices.Contains(e.roles, role) && strings.Contains(e.states, state) {
@@ -106,8 +106,8 @@ var swizzleExceptions = []struct {
 	{"MutateTargets undelegates releases", []data.RoleName{"targets/releases"}, true, "cold root", "the owner may take a delegation back"},
 }
 
-// mutations lists all mutators of notary's swizzler, some in several ways. It makes what
-// differs from one case to the next anew, so that cases can run side by side.
+// mutations lists all mutators of notary's swizzler, some in several ways. It makes what differs
+// between cases anew, so that cases can run in parallel.
 func mutations() []mutation {
 	all := []mutation{
 		{name: "SetInvalidJSON", mutate: swizzled.setInvalidJSON},
@@ -136,7 +136,7 @@ func mutations() []mutation {
 func (s swizzled) setInvalidJSON(r data.RoleName) error { return s.SetInvalidJSON(r) }
 func (s swizzled) addExtraSpace(r data.RoleName) error  { return s.AddExtraSpace(r) }
 
-// rotateKey names a new key for the role, which signs nothing.
+// rotateKey names a new key for the role, but signs nothing with it.
 func (s swizzled) rotateKey(r data.RoleName) error {
 	private, err := utils.GenerateECDSAKey(rand.Reader)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// Two certificates of one key are one of the two signers that the root before asks for.
-// Both ways of checking a root count that: with the age of certificates allowed, and not.
+// Two certificates of one key count as one of the two signers that the previous root requires.
+// Both ways of checking a root count so: with expired certificates allowed, and without.
 func TestOneKeyIsNotTwoSignersOfTheRootBefore(t *testing.T) {
 	t.Parallel()
 	for _, expired := range []bool{false, true} {
@@ -52,8 +52,8 @@ func TestOneKeyIsNotTwoSignersOfTheRootBefore(t *testing.T) {
 	}
 }
 
-// A signature by a key of the root that no pin names does not help the pinned ones over the
-// threshold: only what the pins let count is counted.
+// A signature by an unpinned root key does not help the pinned keys reach the threshold: only keys
+// that the pins allow are counted.
 func TestUnpinnedSignaturesOfTheRootDoNotCount(t *testing.T) {
 	t.Parallel()
 	m := newMint(t)
@@ -78,7 +78,7 @@ func TestUnpinnedSignaturesOfTheRootDoNotCount(t *testing.T) {
 	}
 }
 
-// The ways in which metadata can write one key are one key.
+// However metadata encodes a key, it is one key.
 func TestSameKeyHoweverWritten(t *testing.T) {
 	t.Parallel()
 	m := newMint(t)
@@ -90,7 +90,7 @@ func TestSameKeyHoweverWritten(t *testing.T) {
 	other := pem.EncodeToMemory(&pem.Block{Type: "ANY", Bytes: der})
 	bare := m.key()
 	cert := m.certFor(app, bare.private).public
-	// The library verifies by the first block, so what follows it is another id and no other key.
+	// The library verifies with the first block, so what follows changes the id and not the key.
 	stranger := m.cert().public.Public()
 	for _, one := range [][]data.PublicKey{
 		{data.NewRSAPublicKey(der), data.NewRSAPublicKey(text), data.NewRSAPublicKey(other)},

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// saw is a witness that saw everything at a time, and counts how often it is asked.
+// saw returns an attestation that saw everything at one time, and counts its calls.
 func saw(at time.Time, asked *int) TimeAttestation {
 	return func(context.Context, GUN) (ValidAt, error) {
 		*asked++
@@ -16,8 +16,8 @@ func saw(at time.Time, asked *int) TimeAttestation {
 	}
 }
 
-// A witness counts for what was valid when it saw it, is asked once, and only if something is
-// past its date. All roles are judged by it, and none is judged alone.
+// An attestation counts for what was valid at its time. It is asked once, and only if something
+// has expired. It applies to all roles together, never to one alone.
 func TestWitnessIsAskedForWhatIsExpired(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -49,7 +49,8 @@ func TestWitnessIsAskedForWhatIsExpired(t *testing.T) {
 	}
 }
 
-// The certificate of the root is judged as any role, and all else about the root holds.
+// The attestation applies to the root's certificate as to any role, and all other checks of the
+// root hold.
 func TestWitnessSawTheRootsCertificate(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -80,7 +81,7 @@ func TestWitnessSawTheRootsCertificate(t *testing.T) {
 	}
 }
 
-// A certificate that is not valid yet is no matter of age: nobody can have seen it.
+// A certificate that is not valid yet has not expired: nobody can have seen it valid.
 func TestWitnessCannotSeeTheFuture(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -7,8 +7,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/notarytest"
 )
 
-// The trusted digest of each tag is the one that docker would have used (the table in
-// README.md), and what docker would not run is listed, not signed.
+// The trusted digest of each tag is the one that docker would have used (the table in README.md).
+// What docker would not run is listed, not signed.
 func TestTrustedTargetIsDockersChoice(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -80,7 +80,7 @@ func TestTrustedTargetWithoutDelegations(t *testing.T) {
 	}
 }
 
-// Names and hashes that are none are found, not signed.
+// Invalid names and hashes are reported, not signed.
 func TestOddTargetsAreNoTargets(t *testing.T) {
 	t.Parallel()
 	s := notary(t)

@@ -16,8 +16,8 @@ var (
 	vectorBaseMint *mint
 )
 
-// vectorBase is the healthy repository that the vectors change copies of: v1 has an old
-// digest in targets and a newer one in targets/releases, where new is as well.
+// vectorBase is the healthy repository that vectors change copies of. v1 has an old digest in
+// targets and a newer one in targets/releases, which also has new.
 func vectorBase(t testing.TB) *mint {
 	vectorBaseOnce.Do(func() {
 		m := newMint(t, "targets/releases", "targets/alice")
@@ -30,9 +30,9 @@ func vectorBase(t testing.TB) *mint {
 	return vectorBaseMint.clone(t)
 }
 
-// A script applies the edits of one vector. Documents are edited first, then signed and
-// published; files are edited after that, and whoever holds the server's keys vouches for them;
-// the server's answers come last.
+// A script applies the edits of one vector. Documents are edited first, then signed and published.
+// Files are edited after that, and whoever holds the server's keys vouches for them. The server's
+// answers come last.
 type script struct {
 	m     *mint
 	was   map[string][]mintKey // the healthy repository's
@@ -97,7 +97,7 @@ func (s *script) publish() {
 	}
 }
 
-// split cuts an edit into words; quoted ones are Go strings, but for JSON.
+// split cuts an edit into words. Quoted words are Go strings; JSON stays as it is.
 func split(edit string) []string {
 	if strings.HasPrefix(edit, "set ") {
 		return strings.SplitN(edit, " ", 4)
@@ -115,7 +115,7 @@ func split(edit string) []string {
 	return words
 }
 
-// set ROLE POINTER JSON: a member of the signed part; - at the end of the pointer appends.
+// set ROLE POINTER JSON sets a member of the signed part; - at the end of the pointer appends.
 func (s *script) set(args []string) {
 	var value any
 	if err := json.Unmarshal([]byte(args[2]), &value); err != nil {
@@ -135,8 +135,8 @@ func (s *script) delete(args []string) {
 	s.member(args[0], args[1], func(in map[string]any, key string) { delete(in, key) })
 }
 
-// member finds the object that holds what a JSON pointer names. In lists, only the members
-// of delegations.roles can be passed through, by their names with ~1 for the slash.
+// member finds the object with the member that a JSON pointer names. The only list it can pass
+// through is delegations.roles, by role name with ~1 for the slash.
 func (s *script) member(role, pointer string, edit func(in map[string]any, key string)) {
 	s.dirty = append(s.dirty, role)
 	path := strings.Split(strings.TrimPrefix(strings.TrimSuffix(pointer, "/-"), "/"), "/")
@@ -166,7 +166,7 @@ func (s *script) list(args []string) {
 	s.dirty = append(s.dirty, args[0])
 }
 
-// delegate ROLE MARK PATH...: a role with a key of its own, and v1 in it.
+// delegate ROLE MARK PATH... adds a role with a key of its own, and v1 in it.
 func (s *script) delegate(args []string) {
 	s.m.assign(args[0], 1, s.key(args[0]))
 	paths := []any{}
@@ -178,13 +178,13 @@ func (s *script) delegate(args []string) {
 	s.dirty = append(s.dirty, parentRole(args[0]), args[0])
 }
 
-// declare PARENT ROLE: without a file of its own.
+// declare PARENT ROLE adds a role without a file of its own.
 func (s *script) declare(args []string) {
 	s.m.declare(args[0], args[1])
 	s.dirty = append(s.dirty, args[0])
 }
 
-// keys ROLE THRESHOLD NAME...: who may sign; all of them do.
+// keys ROLE THRESHOLD NAME... sets who may sign; all of them do.
 func (s *script) keys(args []string) {
 	n, err := strconv.Atoi(args[1])
 	s.m.must(err)
@@ -196,7 +196,7 @@ func (s *script) keys(args []string) {
 	s.dirty = append(s.dirty, parentRole(args[0]), args[0])
 }
 
-// sign ROLE NAME...: who does sign. A role's name stands for its own key.
+// sign ROLE NAME... sets who does sign. A role's name stands for its own key.
 func (s *script) sign(args []string) {
 	var keys []mintKey
 	for _, name := range args[1:] {
@@ -206,8 +206,8 @@ func (s *script) sign(args []string) {
 	s.dirty = append(s.dirty, args[0])
 }
 
-// key gives a key by its name. NAME+cert is a certificate for the key called NAME, and
-// NAME+cert2 another.
+// key returns the key with a name. NAME+cert is a certificate for the key NAME, and NAME+cert2
+// another.
 func (s *script) key(name string) mintKey {
 	if _, ok := s.named[name]; !ok {
 		bare, kind, isCert := strings.Cut(name, "+")
@@ -229,7 +229,7 @@ func (s *script) expire(args []string) {
 	s.dirty = append(s.dirty, args[0])
 }
 
-// vouched puts a file and lets snapshot and timestamp follow.
+// vouched puts a file and updates snapshot and timestamp to match.
 func (s *script) vouched(role string, raw []byte) {
 	s.m.put(role, raw)
 	switch role {
@@ -241,7 +241,8 @@ func (s *script) vouched(role string, raw []byte) {
 	}
 }
 
-// text ROLE OLD NEW: in the file as it is, signatures and all. $VERSION is its version.
+// text ROLE OLD NEW replaces text in the file as it is, signatures and all. $VERSION is its
+// version.
 func (s *script) text(args []string) {
 	version := strings.NewReplacer("$VERSION", fmt.Sprint(s.m.version(args[0])))
 	was := string(s.m.files[args[0]])

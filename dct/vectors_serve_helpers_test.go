@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// file ROLE TEXT [TIMES TEXT]...: other bytes, repeated as often as said.
+// file ROLE TEXT [TIMES TEXT]... serves other bytes, repeated as often as said.
 func (s *script) file(args []string) {
 	raw := []byte(args[1])
 	for rest := args[2:]; len(rest) >= 2; rest = rest[2:] {
@@ -25,10 +25,10 @@ func (s *script) file(args []string) {
 	s.vouched(args[0], raw)
 }
 
-// swap ROLE OTHER: the other's file as the role's.
+// swap ROLE OTHER serves the other's file as the role's.
 func (s *script) swap(args []string) { s.vouched(args[0], s.m.files[args[1]]) }
 
-// spoil ROLE: the signatures, and nothing else.
+// spoil ROLE damages the signatures, and nothing else.
 func (s *script) spoil(args []string) {
 	s.vouched(args[0], s.m.resigned(args[0], func(list []any) []any {
 		for _, sig := range list {
@@ -39,22 +39,22 @@ func (s *script) spoil(args []string) {
 	}))
 }
 
-// withhold ROLE: the snapshot does not list it.
+// withhold ROLE removes it from the snapshot.
 func (s *script) withhold(args []string) {
 	delete(s.m.meta("snapshot"), args[0])
 	s.m.vouch()
 }
 
-// missing ROLE: listedRoles, and not there.
+// missing ROLE removes a file that is listed.
 func (s *script) missing(args []string) { delete(s.m.files, args[0]) }
 
-// stale ROLE: another file, which nothing lists.
+// stale ROLE serves another file, which nothing lists.
 func (s *script) stale(args []string) {
 	s.m.bump(args[0])
 	s.m.put(args[0], s.m.sign(args[0]))
 }
 
-// http ROLE BEHAVIOUR: how the server answers instead of the file.
+// http ROLE BEHAVIOUR sets how the server answers instead of the file.
 func (s *script) http(args []string) {
 	hook := behaviours[args[1]]
 	if status, err := strconv.Atoi(args[1]); err == nil {
@@ -70,7 +70,7 @@ func (s *script) http(args []string) {
 	s.m.served.hooks = map[string]http.HandlerFunc{args[0]: func(w http.ResponseWriter, r *http.Request) { hook(w, r, raw) }}
 }
 
-// mebibyte is a gzip file of 1 MiB of spaces. Such files can stand one after the other.
+// mebibyte is a gzip file of 1 MiB of spaces. Such files can be concatenated.
 var mebibyte = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
@@ -80,7 +80,7 @@ var mebibyte = sync.OnceValue(func() []byte {
 })
 
 // behaviours are servers that do more than serve wrong files. They end when the client
-// goes away.
+// disconnects.
 var behaviours = map[string]func(w http.ResponseWriter, r *http.Request, raw []byte){
 	"not-found": func(w http.ResponseWriter, r *http.Request, _ []byte) { notFound(w, r) },
 	"endless": func(w http.ResponseWriter, _ *http.Request, _ []byte) {
@@ -139,12 +139,12 @@ var behaviours = map[string]func(w http.ResponseWriter, r *http.Request, raw []b
 	},
 }
 
-// stallLimit is how long our transport waits for a server that says nothing: long beside
-// what a healthy answer takes on a busy machine.
+// stallLimit is how long our transport waits for a silent server. It is long compared to a healthy
+// answer on a busy machine.
 const stallLimit = 600 * time.Millisecond
 
-// sourceVia gives the repository as a source: in process, or by HTTP with net/http's
-// transport or our own.
+// sourceVia returns the repository as a source: in process, or by HTTP with net/http's transport
+// or our own.
 func sourceVia(t *testing.T, m *mint, via string) Source {
 	t.Helper()
 	if via == "" {

@@ -29,8 +29,8 @@ import (
 
 const app = "registry.example.com/team/app"
 
-// withOldDigest publishes a repository where targets still has the old digest of a tag
-// that targets/releases has since given a new one: what a downgrade would fall back to.
+// withOldDigest publishes a repository where targets still has the old digest of a tag, and
+// targets/releases has a newer one. A downgrade would fall back to the old digest.
 func withOldDigest(t *testing.T, s *notarytest.Server) *notarytest.Repository {
 	t.Helper()
 	r := published(t, s, app, []string{"alice"}, nil)
@@ -90,8 +90,8 @@ func TestNeverASilentDowngrade(t *testing.T) {
 	}
 }
 
-// Notary itself leaves a role so when one of its keys is taken away, and the owner can mend
-// that; a repository that is attacked looks the same.
+// Notary itself leaves a role unsigned when one of its keys is removed, and the owner can repair
+// that. A repository under attack looks the same.
 func TestUnsignedDelegationSaysHowItMayHaveBecomeSo(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -103,8 +103,8 @@ func TestUnsignedDelegationSaysHowItMayHaveBecomeSo(t *testing.T) {
 	}
 }
 
-// A server owns the snapshot and timestamp keys. With duplicate keys it could add targets
-// to a validly signed file, if two decoders read it; the gate forbids it in every role.
+// A server owns the snapshot and timestamp keys. With duplicate JSON keys it could add targets to
+// a validly signed file, if two decoders read it. The gate forbids them in every role.
 func TestInjectedTargetsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, role := range []string{"root", "timestamp", "snapshot", "targets", "targets/releases"} {
@@ -125,7 +125,7 @@ func TestInjectedTargetsAreRefused(t *testing.T) {
 	}
 }
 
-// A role that was published before and is left out of the snapshot now is withheld.
+// A role that was published before and is missing from the snapshot now is withheld.
 func TestWithheldDelegationIsRefused(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -138,7 +138,7 @@ func TestWithheldDelegationIsRefused(t *testing.T) {
 	}
 }
 
-// And so is one that is left out at first sight, if older digests would count for it.
+// A role missing at first sight is refused too, if older digests would count instead.
 func TestUnpublishedReleasesAreRefusedAtFirstSight(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -154,7 +154,7 @@ func TestUnpublishedReleasesAreRefusedAtFirstSight(t *testing.T) {
 	if !slices.Contains(got.Targets()[0].Flags(), FlagDegraded) {
 		t.Errorf("got\n%s, want the flag %v", show(got), FlagDegraded)
 	}
-	// Where targets has nothing, there is nothing to fall back to.
+	// If targets is empty, there is nothing to fall back to.
 	fresh := published(t, s, "registry.example.com/fresh", []string{"alice"}, nil)
 	if _, err := read(t, pinned(s, fresh), fresh.GUN(), Known{}); err != nil {
 		t.Errorf("signers without signatures: got %v, want no error", err)
@@ -187,7 +187,7 @@ func TestRollbackIsRefused(t *testing.T) {
 	}
 }
 
-// No answers from a cache because a server is gone.
+// A cache never answers because a server is gone.
 func TestKnownRepositoryIsNotAnsweredFromMemory(t *testing.T) {
 	t.Parallel()
 	s := notary(t)
@@ -297,7 +297,7 @@ func TestConformanceBasic(t *testing.T) {
 			wantAsked(t, c.m, topLevel...)
 			wantVersions(t, got, ones)
 		},
-		// Here: there is no way to a target but Read, and it asks every time.
+		// Here: the only way to a target is Read, and it asks every time.
 		"test_implicit_refresh": func(t *testing.T, c *tufClient) {
 			c.accepts()
 			wantVersions(t, c.accepts(), ones)
@@ -320,7 +320,7 @@ func TestConformanceBasic(t *testing.T) {
 			c.m.docs["timestamp"]["custom"] = "changed"
 			c.m.put("timestamp", c.m.sign("timestamp"))
 			c.refuses(ErrRefused, "timestamp")
-			wantVersions(t, newClient(t, c.m).accepts(), ones) // for those who know nothing it is as good
+			wantVersions(t, newClient(t, c.m).accepts(), ones) // for a client that knows nothing it is as good
 		},
 		"test_basic_metadata_hash_support": func(t *testing.T, c *tufClient) {
 			c.accepts()
@@ -395,7 +395,8 @@ func TestConformanceBasic(t *testing.T) {
 	conform(t, cases)
 }
 
-// toPublish is what to publish so that a role gets a new file; snapshot and timestamp always do.
+// toPublish returns what to publish to give a role a new file; snapshot and timestamp always get
+// one.
 func toPublish(role string) []string {
 	if role == "snapshot" || role == "timestamp" {
 		return nil
@@ -410,7 +411,7 @@ func wrongHash(m *mint, lister, listed string) {
 	m.meta(lister)[listed] = entry
 }
 
-// A graph is a set of delegations, each with the beginnings of the names it may sign.
+// A graph is a set of delegations, each with the prefixes of the names it may sign.
 type graph struct {
 	delegations []edge
 	asked       []string // beyond the top level, in order
@@ -453,7 +454,7 @@ func TestConformanceGraphTraversal(t *testing.T) {
 	}
 }
 
-// edges are delegations in a notation of their own: role=path, without targets/.
+// edges parses delegations in a short notation: role=path, without targets/.
 func edges(short ...string) []edge {
 	var all []edge
 	for _, s := range short {
@@ -471,7 +472,7 @@ func rolesOf(short ...string) []string {
 	return all
 }
 
-// grow publishes a repository with these delegations, even such as the grammar forbids.
+// grow publishes a repository with these delegations, even ones that the grammar forbids.
 func grow(t *testing.T, delegations []edge) *mint {
 	t.Helper()
 	m := newMint(t)
@@ -490,9 +491,9 @@ func grow(t *testing.T, delegations []edge) *mint {
 	return m
 }
 
-// Names here are tags, so what the original puts behind slashes stands behind dashes, and
-// its wildcards are beginnings. A name is found if docker's walk finds it; that a signer's
-// word is not enough for docker is another matter, and tested in trusted_test.go.
+// Names here are tags, so the original's slashes are dashes here, and its wildcards are prefixes.
+// A name is found if docker's walk finds it. That a signer's word is not enough for docker is
+// tested in trusted_test.go.
 func TestConformanceTargetfileSearch(t *testing.T) {
 	t.Parallel()
 	m := grow(t, append(edges("a=doc-", "b=rel-", "b/c=rel-x-", "b/d=rel-y-", "b/e=doc-"), edge{"targets", "targets/f", ""}))
@@ -523,8 +524,8 @@ func TestConformanceDelegations(t *testing.T) {
 	t.Parallel()
 	const role = "targets/releases"
 	conform(t, map[string]conformanceCase{
-		// Whoever holds the snapshot key can do this to a client that knows nothing: the role
-		// looks as if it was never published. Nothing in targets counts without a person's word.
+		// Whoever holds the snapshot key can do this to a client that knows nothing: the role looks as if
+		// it was never published. Nothing in targets counts unless a person allows it.
 		"delegation_not_in_snapshot": func(t *testing.T, c *tufClient) {
 			delete(c.m.meta("snapshot"), role)
 			c.m.publish()
@@ -562,8 +563,8 @@ func TestConformanceDelegations(t *testing.T) {
 			c.m.publish("targets")
 			c.refuses(ErrRefused, "targets/a")
 		},
-		// One key for two roles: nothing in a file says which of them it is, so each can
-		// stand for the other. The owner chose that by the key.
+		// One key for two roles: nothing in a file says which of the two it is, so each can stand for the
+		// other. The owner chose that by sharing the key.
 		"targets given as delegation of the same key": func(t *testing.T, c *tufClient) {
 			c.m.assign("targets/a", 1, c.m.keys["targets"][0])
 			c.m.publish("targets")
@@ -581,7 +582,7 @@ func TestConformanceDelegations(t *testing.T) {
 	}, role)
 }
 
-// someKeys makes some keys.
+// someKeys makes n keys.
 func (m *mint) someKeys(n int) []mintKey {
 	m.t.Helper()
 	var keys []mintKey
@@ -591,7 +592,7 @@ func (m *mint) someKeys(n int) []mintKey {
 	return keys
 }
 
-// resigned changes the list of signatures of a file that is served.
+// resigned returns a served file with its list of signatures edited.
 func (m *mint) resigned(role string, edit func(list []any) []any) []byte {
 	m.t.Helper()
 	var file map[string]any
@@ -631,8 +632,8 @@ func TestConformanceKeys(t *testing.T) {
 			c.m.publish("root")
 			c.refuses(ErrRefused, "snapshot")
 		},
-		// Spec: a key id must be unique among the signatures. Here: accepted as Notary
-		// does, which counts each id once, so that nothing is gained by it; the case above shows that.
+		// Spec: a key id must be unique among the signatures. Here: accepted as Notary does. It counts
+		// each id once, so nothing is gained by it; the case above shows that.
 		"test_duplicate_sig_keyids": func(_ *testing.T, c *tufClient) {
 			c.m.files["snapshot"] = c.m.resigned("snapshot", func(l []any) []any { return append(l, l[0]) })
 			c.m.vouchForSnapshot()
@@ -650,7 +651,7 @@ func TestConformanceKeys(t *testing.T) {
 				c.m.publish()
 			}
 		},
-		// Notary adds: the id of a key is the hash of its content, so another's id is no use.
+		// Notary adds: a key's id is the hash of its content, so another id is of no use.
 		"key id is not the key's": func(_ *testing.T, c *tufClient) {
 			k := c.m.key()
 			k.id = sha("1")
@@ -671,8 +672,8 @@ func TestConformanceKeys(t *testing.T) {
 	conform(t, cases)
 }
 
-// keytype has targets signed with one more key, which is of another kind. The original does
-// it with root, whose keys are certificates in Notary.
+// keytype has targets also signed with a key of another kind. The original does that with root,
+// whose keys are certificates in Notary.
 func keytype(t *testing.T, c *tufClient, kind string) {
 	k := c.m.keyOf(kind)
 	c.m.assign("targets", 2, c.m.key(), k)
@@ -699,8 +700,8 @@ func (m *mint) keyOf(kind string) mintKey {
 	return newMintKey(private, data.PublicKeyFromPrivate(private))
 }
 
-// The original wants such roles to be asked for with their names escaped. Notary's names
-// have a grammar, and none of these is in it: the file that declares them is refused.
+// The original expects requests for such roles with escaped names. Notary's grammar of names
+// allows none of these: the file that declares them is refused.
 func TestConformanceQuoting(t *testing.T) {
 	t.Parallel()
 	cases := map[string]conformanceCase{}
@@ -731,8 +732,7 @@ func (m *mint) declare(parent, name string) {
 	d["roles"] = append(d["roles"].([]any), map[string]any{"name": name, "paths": []any{""}, "keyids": []any{k.id}, "threshold": 1})
 }
 
-// A rotation is one version of a role: which of ten keys may sign it, how many must, and
-// which do.
+// A rotation is one version of a role: which of ten keys may sign it, how many must, and which do.
 type rotation struct {
 	keys      []int
 	threshold int
@@ -802,7 +802,7 @@ func TestConformanceOtherRotations(t *testing.T) {
 	conform(t, cases, "targets/releases")
 }
 
-// run publishes the versions and lets a client that trusts the first root follow.
+// run publishes the versions, and a client that trusts the first root follows them.
 func (r rotationCase) run(t *testing.T, c *tufClient, role string) {
 	var all []mintKey
 	for range 10 {
@@ -839,7 +839,7 @@ func pick10(all []mintKey, at []int) []mintKey {
 	return keys
 }
 
-// inDays is the time some days from now, as metadata writes it.
+// inDays returns the time n days from now, as metadata writes it.
 func inDays(n int) string { return time.Now().AddDate(0, 0, n).UTC().Format(time.RFC3339) }
 
 func (m *mint) expire(role string, n int) { m.docs[role]["expires"] = inDays(n) }
@@ -944,7 +944,7 @@ func TestConformanceRollback(t *testing.T) {
 			c.m.files["snapshot"] = old
 			c.refuses(ErrRefused, "snapshot")
 		},
-		// Notary always lists hashes, so this is the case with hashes; there is none without.
+		// Notary always lists hashes, so the case without hashes does not exist.
 		"test_snapshot_rollback[with hashes]": func(_ *testing.T, c *tufClient) {
 			c.m.publish()
 			c.accepts()
@@ -981,16 +981,16 @@ func TestConformanceRollback(t *testing.T) {
 	}, "targets/releases")
 }
 
-// A swizzled repository is one that notary's own test tool has changed, served by a lying
-// server: it gives what it has of a role, whatever hash was asked for.
+// A swizzled repository was changed by notary's own test tool. A lying server serves it: it
+// returns what it has of a role, whatever hash was requested.
 type swizzled struct {
 	*testutils.MetadataSwizzler
 }
 
 var swizzledRoles = []data.RoleName{"root", "timestamp", "snapshot", "targets", "targets/releases", "targets/a"}
 
-// newSwizzled makes a repository whose files are all of version 5, so that older ones are
-// possible, with v1 in each role that can name it.
+// newSwizzled makes a repository whose files all have version 5, so that older ones are possible.
+// v1 is in each role that can name it.
 func newSwizzled(t *testing.T) swizzled {
 	t.Helper()
 	repo, keys, err := testutils.EmptyRepo(app, "targets/releases", "targets/a")
@@ -1027,7 +1027,7 @@ func (s swizzled) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(raw) // into memory
 }
 
-// vouch has the files that list the role's follow it, as the next versions of themselves.
+// vouch updates the files that list the role's file, as their next versions.
 func (s swizzled) vouch(role data.RoleName) error {
 	if role == data.CanonicalTimestampRole {
 		return nil
@@ -1046,7 +1046,7 @@ func (s swizzled) vouch(role data.RoleName) error {
 	return s.OffsetMetadataVersion("timestamp", 1)
 }
 
-// copied is an equal repository with the same keys. They are for one goroutine.
+// copied returns an equal repository with the same keys. Each is for one goroutine.
 func (s swizzled) copied(t *testing.T) swizzled {
 	t.Helper()
 	c := swizzled{testutils.NewMetadataSwizzler(s.Gun, nil, s.CryptoService)}
@@ -1064,9 +1064,9 @@ func (s swizzled) raw(t *testing.T, name data.RoleName) []byte {
 	return raw
 }
 
-// TestSwizzledMetadataIsRefused runs every mutator of notary's tuf/testutils over every
-// role, with and without the files around following, read with nothing known but a pin,
-// with a known root, and with known versions.
+// TestSwizzledMetadataIsRefused runs every mutator of notary's tuf/testutils over every role, with
+// and without updating the files that list it. It reads with only a pin, with a known root, and
+// with known versions.
 func TestSwizzledMetadataIsRefused(t *testing.T) {
 	t.Parallel()
 	all := mutations()
@@ -1150,7 +1150,7 @@ var vectorKinds = map[string]error{
 	"unpinned": ErrUnpinnedRoot, "unavailable": ErrUnavailable, "denied": ErrDenied, "not-notary": ErrNotNotary,
 }
 
-// loadVectors reads all of testdata/dct. Vectors with several roles become several.
+// loadVectors reads all of testdata/dct. A vector with several roles becomes several vectors.
 func loadVectors(t testing.TB) []vector {
 	t.Helper()
 	files, err := filepath.Glob(filepath.FromSlash("../testdata/dct/*.txt"))
@@ -1233,7 +1233,7 @@ func parseVector(stanza string) (v vector, roles []string, err error) {
 	return v, roles, nil
 }
 
-// forRole puts a role in the place of $ROLE.
+// forRole replaces $ROLE by a role.
 func (v vector) forRole(role string) vector {
 	if role == "" {
 		return v
@@ -1247,8 +1247,7 @@ func (v vector) forRole(role string) vector {
 	return v
 }
 
-// TestVectors: each kind of damage, and each kind of attack, is met with the answer that
-// its vector names.
+// TestVectors: each kind of damage or attack gets the answer that its vector names.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	base := vectorBase(t)
@@ -1271,7 +1270,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// ways are the transports to run it with: none where only files are changed.
+// ways returns the transports to run the vector with: only an empty one if just files change.
 func (v vector) ways() []string {
 	switch {
 	case !slices.ContainsFunc(v.edits, func(e string) bool { return strings.HasPrefix(e, "http ") }):
@@ -1282,7 +1281,7 @@ func (v vector) ways() []string {
 	return []string{v.via}
 }
 
-// apply makes the vector's changes, and what to read the result with.
+// apply makes the vector's changes, and returns what to read the result with.
 func (v vector) apply(t *testing.T, m *mint, healthy *Repository, via string) (*Reader, Known) {
 	reader := &Reader{Pins: v.pinsFor(m), AllowExpired: v.allow, AllowDegraded: slices.Contains(v.allow, "degraded")}
 	known := map[string]Known{"nothing": {}, "root": {Root: m.files["root"]}, "versions": healthy.Known()}[v.known]
@@ -1318,9 +1317,9 @@ func (v vector) run(t *testing.T, m *mint, healthy *Repository, via string) {
 	}
 }
 
-// runCached reads with the healthy repository's files kept. Damage may be hidden by them,
-// as by not asking for a file: what is read then is what the publisher signed last, and no
-// other thing is accepted than without them.
+// runCached reads with the healthy repository's files cached. The cache may hide damage, for
+// example because a file is not requested. Then what is read is what the publisher signed last,
+// and nothing else is accepted than without the cache.
 func (v vector) runCached(t *testing.T, m *mint, healthy *Repository, via string) {
 	cache := &memoryCache{}
 	healthyReader := m.reader()
@@ -1353,7 +1352,7 @@ type memoryCache struct{ files [][]byte }
 func (c *memoryCache) Load(GUN) [][]byte          { return c.files }
 func (c *memoryCache) Keep(_ GUN, files [][]byte) { c.files = files }
 
-// check compares what was accepted with what was to be.
+// check compares what was accepted with what was expected.
 func (v vector) check(t *testing.T, got, healthy *Repository) {
 	t.Helper()
 	var found []string

@@ -44,8 +44,8 @@ func remembering(a *answerer) (*remembered, *time.Time) {
 	return &remembered{validator: a, now: func() time.Time { return now }, chains: map[[sha256.Size]byte]*chainAnswer{}}, &now
 }
 
-// An authority that cannot be asked leaves a signature unclear, never well and never
-// refused; and a lenient policy does not hide what it let pass.
+// An authority that cannot be asked leaves a signature undecided, never good and never refused. A
+// lenient policy does not hide what it let pass.
 func TestRevocationIsTakenForWhatItIs(t *testing.T) {
 	t.Parallel()
 	ca, err := pki.NewAuthority("revocation")
@@ -108,14 +108,14 @@ func TestRevocationIsAskedOnceForAChain(t *testing.T) {
 		all.Wait()
 		ask(revocation.ValidateContextOptions{CertChain: id.Chain}, 1)
 		ask(revocation.ValidateContextOptions{CertChain: other.Chain}, 2)
-		// With another anchor other servers may be asked.
+		// With another anchor, other servers may be asked.
 		if _, err := r.ValidateContext(askFor(id.Chain, 1).in(context.Background()), revocation.ValidateContextOptions{CertChain: id.Chain}); err != nil || a.asked.Load() != 3 {
 			t.Errorf("%s, another anchor: got error %v, asked %d times, want no error, asked 3 times", name, err, a.asked.Load())
 		}
 		a.asked.Store(2)
 		*now = now.Add(c.keep - time.Second)
 		ask(revocation.ValidateContextOptions{CertChain: id.Chain}, 2)
-		// Of another time of signing only what is good for all times counts.
+		// For another signing time, only a result that holds for all times counts.
 		again := int64(2)
 		if c.says != revocationresult.ResultOK {
 			again = 3

@@ -11,7 +11,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// TestTwoDates holds apart when a key must stop signing and until when what it signed verifies.
+// TestTwoDates keeps two dates apart: when a key must stop signing, and until when its signatures
+// verify.
 func TestTwoDates(t *testing.T) {
 	t.Parallel()
 	day := func(n int) time.Time { return time.Date(2027, 1, n, 0, 0, 0, 0, time.UTC) }
@@ -25,7 +26,7 @@ func TestTwoDates(t *testing.T) {
 		chain         []*x509.Certificate
 		expiry        time.Time
 		signs         time.Time
-		alone, stamps time.Time // until when it verifies, without and with a timestamp
+		alone, stamps time.Time // until when a signature verifies, without and with a timestamp
 	}{
 		"the leaf ends first":        {chain(5, 9, 20), time.Time{}, day(5), day(5), time.Time{}},
 		"an authority ends first":    {chain(9, 5, 20), time.Time{}, day(5), day(5), time.Time{}},
@@ -46,8 +47,8 @@ func TestTwoDates(t *testing.T) {
 	}
 }
 
-// TestTimestampCountsByThePolicy holds that a timestamp lengthens the life of a signature only
-// where the policy trusts its authority, and it was made while the certificate was valid.
+// TestTimestampCountsByThePolicy checks that a timestamp extends the life of a signature only if
+// the policy trusts its authority, and it was made while the certificate was valid.
 func TestTimestampCountsByThePolicy(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)

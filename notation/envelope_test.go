@@ -19,7 +19,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// What an envelope says has to be what was asked for, each part of it by itself.
+// Each part of what an envelope says must be what was asked for.
 func TestEnvelopeMustSayWhatWasAskedFor(t *testing.T) {
 	t.Parallel()
 	ours, another := issued(t), issued(t)
@@ -59,7 +59,7 @@ func issued(t *testing.T) *pki.Identity {
 	return id
 }
 
-// A certificate that the key had before is not the one that it signs with now.
+// A certificate that the key had before is not the one it signs with now.
 func TestSignatureWithAnotherCertificateIsNotHandedOut(t *testing.T) {
 	t.Parallel()
 	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
@@ -78,8 +78,7 @@ func TestSignatureWithAnotherCertificateIsNotHandedOut(t *testing.T) {
 	}
 }
 
-// A signature over something else than a Notary Project payload, or over one that two
-// readers take differently, is none.
+// A signature must be over a Notary Project payload, which two readers cannot read differently.
 func TestPayloadOfAnotherKindIsRefused(t *testing.T) {
 	t.Parallel()
 	id := issued(t)
@@ -110,7 +109,7 @@ func TestPayloadOfAnotherKindIsRefused(t *testing.T) {
 	}
 }
 
-// The manifest in the ledger must be that of the envelope and of the image, each by itself.
+// The manifest in the ledger must match the envelope and the image, each by itself.
 func TestManifestOfSomethingElseIsRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)
@@ -138,7 +137,7 @@ func TestManifestOfSomethingElseIsRefused(t *testing.T) {
 	must(t, s.Check(context.Background(), image("a"), e))
 }
 
-// A plugin that describes another key than the one asked for is found before it signs.
+// A plugin that describes a key other than the requested one is found before it signs.
 func TestDescriptionOfAnotherKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)

@@ -24,7 +24,8 @@ func TestIdentityIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// A thumbprint is read as openssl, browsers and other tools write it. What is none may be a file.
+// A thumbprint is read as openssl, browsers and other tools write it. Any other text may be a
+// file.
 func TestThumbprintIsReadInEachSpelling(t *testing.T) {
 	t.Parallel()
 	bare, sha1 := strings.Repeat("ab", 32), strings.Repeat("ab", 20)

@@ -45,7 +45,7 @@ func newRig(t *testing.T, algorithm pki.Algorithm, capability string) *rig {
 	return r
 }
 
-// command is the one that spends a key operation.
+// command returns the command that spends a key operation.
 func (r *rig) command() string {
 	if r.raw {
 		return "generate-signature"

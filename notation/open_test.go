@@ -13,8 +13,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// examine gives the names of the steps that were told, the last one with a mark if it
-// failed, and how many key operations that cost.
+// examine returns the names of the reported steps, the last one with a mark if it failed, and how
+// many key operations they cost.
 func (r *rig) examine(t *testing.T, sign bool, o Options) (steps []string, operations int, s *Signer, err error) {
 	t.Helper()
 	before, e := r.plugin.Calls(r.command())
@@ -39,7 +39,7 @@ func TestExamineTellsEachStep(t *testing.T) {
 	if err != nil || !slices.Equal(steps, whole) || operations != 1 {
 		t.Errorf("got steps %v, %d operations, error %v, want %v, 1 operation, none", steps, operations, err, whole)
 	}
-	// A chain that is known from an earlier run spares Open the signature, and not Examine.
+	// A chain known from an earlier run saves Open the signature, but not Examine.
 	if steps, operations, _, err := r.examine(t, true, Options{Chain: s.Chain()}); err != nil || !slices.Equal(steps, whole) || operations != 1 {
 		t.Errorf("with the chain known: got steps %v, %d operations, error %v, want %v, 1 operation, none", steps, operations, err, whole)
 	}
@@ -59,7 +59,7 @@ func TestExamineWithoutSigningSpendsNothing(t *testing.T) {
 	}
 }
 
-// The step that fails is the last, and the one that is to blame.
+// The failing step is the last one reported, and the one to blame.
 func TestExamineBlamesTheStep(t *testing.T) {
 	t.Parallel()
 	for want, change := range map[string]func(t *testing.T, r *rig){
@@ -92,7 +92,7 @@ func TestExamineBlamesTheStep(t *testing.T) {
 	}
 }
 
-// A key in files is proven as well; that costs nobody anything.
+// A key in files is proven as well; that costs nothing.
 func TestExamineProvesKeysInFiles(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)

@@ -9,25 +9,26 @@ import (
 	"time"
 )
 
-// effort is what came of the operations from some time on.
+// effort is the outcome of the operations from some time on.
 type effort struct {
 	through, refused int
-	tries            int // the most that one took
-	failed           int // that were given up
+	tries            int // the most that one operation took
+	failed           int // operations that were given up
 }
 
 func (e effort) share() float64 { return float64(e.refused) / float64(e.through+e.refused) }
 
-// strain has one process compete with nobody.
+// strain runs one process that competes with nobody.
 func strain(t *testing.T, q quota, top float64, workers int, from, lasts time.Duration) effort {
 	t.Helper()
 	return compete(t, q, top, 1, workers, from, lasts)[0]
 }
 
-// compete has processes, which know nothing of each other, sign with so many workers each for a time, and
-// counts from some time on what comes of each. They begin a quarter of a second apart. A process
-// takes 2 to 20 ms to start, a signature 60 ms, a refusal next to nothing, and what follows
-// a signature 60 ms more: three requests. Each worker has random numbers of its own, the same in each run.
+// compete runs processes that know nothing of each other. Each signs with so many workers for a
+// time, and its results are counted from some time on. They begin a quarter of a second apart. A
+// process takes 2 to 20 ms to start, a signature 60 ms, a refusal next to nothing, and the three
+// requests after a signature 60 ms more. Each worker has its own random numbers, the same in each
+// run.
 func compete(t *testing.T, q quota, top float64, processes, workers int, from, lasts time.Duration) []effort {
 	t.Helper()
 	var mu sync.Mutex
@@ -82,16 +83,15 @@ func compete(t *testing.T, q quota, top float64, processes, workers int, from, l
 	return efforts
 }
 
-// In half a minute nearly as much goes through as the key's service allows, whatever its
-// quota is of: the limit is found in a second or two, and few calls are
-// refused.
+// In half a minute nearly as much goes through as the key's service allows, whatever its quota
+// counts. The limit is found in a second or two, and few calls are refused.
 func TestPaceFindsTheLimitAtOnce(t *testing.T) {
 	t.Parallel()
 	second, ten, minute := time.Second, 10*time.Second, time.Minute
 	for name, c := range map[string]struct {
 		quota   func() quota
 		workers int
-		least   float64 // of what is allowed
+		least   float64 // share of what is allowed
 		refused float64 // of all calls, at most
 	}{
 		"50 a second":                   {func() quota { return &bucket{perSecond: 50, burst: 50} }, 16, 0.99, 0.10},
@@ -134,7 +134,7 @@ func TestPaceStaysAtTheLimit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		quota   func() quota
-		least   float64 // of what is allowed
+		least   float64 // share of what is allowed
 		refused float64 // of all calls, at most
 	}{
 		"50 in any second":           {func() quota { return &sliding{many: 50, each: time.Second} }, 0.96, 0.1},
@@ -165,15 +165,16 @@ func TestPaceStaysAtTheLimit(t *testing.T) {
 	}
 }
 
-// Four processes on one key get nearly all of its quota together, each a fair part, and no item fails. A quota that
-// takes one by one gives less, as it refuses whoever comes at the same moment.
+// Four processes on one key together get nearly all of its quota, each a fair share, and no item
+// fails. A quota that admits calls one by one yields less, as it refuses calls that come at the
+// same moment.
 func TestPaceIsSharedByProcesses(t *testing.T) {
 	t.Parallel()
 	second, ten, minute := time.Second, 10*time.Second, time.Minute
 	for name, c := range map[string]struct {
 		quota func() quota
-		least float64 // of what is allowed
-		fair  float64 // the least that one gets of what another does
+		least float64 // share of what is allowed
+		fair  float64 // the least that one gets, as a share of what another gets
 	}{
 		"50 in any second":        {func() quota { return &sliding{many: 50, each: second} }, 0.95, 0.5},
 		"100 in any second":       {func() quota { return &sliding{many: 100, each: second} }, 0.95, 0.5},
@@ -214,8 +215,7 @@ func TestPaceIsSharedByProcesses(t *testing.T) {
 	}
 }
 
-// A bound that the user sets is kept, whether the service throttles never, always or no
-// longer.
+// The user's bound holds, whether the service throttles never, always or no longer.
 func TestPaceKeepsTheUsersBound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -233,7 +233,7 @@ func TestPaceKeepsTheUsersBound(t *testing.T) {
 	})
 }
 
-// The bound counts from the first refusal on, below one a second as well.
+// The bound applies from the first refusal on, also below one a second.
 func TestLimitIsNeverAboveTheUsersBound(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -249,7 +249,7 @@ func TestLimitIsNeverAboveTheUsersBound(t *testing.T) {
 	}
 }
 
-// An operation is given up when nothing goes through, and not while others do.
+// An operation is given up if nothing goes through, but not while others do.
 func TestPaceGivesUpWhatIsHopeless(t *testing.T) {
 	t.Parallel()
 	for name, others := range map[string]bool{"alone": false, "beside others": true} {
@@ -284,8 +284,8 @@ func TestPaceFollowsTheLimit(t *testing.T) {
 	})
 }
 
-// A service that lets nothing through for a minute is asked less and less, no operation
-// gives up on it, and it is found again when it is back: by many and by one alone.
+// A service that lets nothing through for a minute is asked less and less, and no operation is
+// given up. When it is back, it is found again: by many workers and by one alone.
 func TestPaceOutlastsAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -306,7 +306,7 @@ func TestPaceOutlastsAnOutage(t *testing.T) {
 	})
 }
 
-// A minute in which nothing is signed says nothing of what the service allows.
+// A minute without signatures says nothing about what the service allows.
 func TestPaceForgetsAnIdleTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -331,7 +331,7 @@ func TestPaceTellsOfThrottling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		var waits, rates []time.Duration // when he was told
+		var waits, rates []time.Duration // when the user was told
 		p := newPace(0, func(news Throttling) {
 			if news.Wait > 0 {
 				waits = append(waits, time.Since(began))
@@ -369,7 +369,7 @@ func (a *allowance) Return() { *a++ }
 
 var errSpent = errors.New("spent")
 
-// No operation begins that is not in the budget; one that was refused is in it again.
+// No operation begins outside the budget; a refused one is returned to it.
 func TestPaceKeepsTheBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -395,7 +395,7 @@ func TestPaceKeepsTheBudget(t *testing.T) {
 	})
 }
 
-// What is counted is what the service was asked for.
+// Every call to the service that began is counted.
 func TestPaceCountsWhatItBegan(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

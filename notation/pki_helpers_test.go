@@ -8,7 +8,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// certificate makes one by an authority, or by itself if that is nil.
+// certificate makes a certificate issued by an authority, or self-signed if that is nil.
 func certificate(t *testing.T, cn string, by *pki.Identity, change ...func(*x509.Certificate)) *pki.Identity {
 	t.Helper()
 	return certify(t, cn, nil, by, change...)

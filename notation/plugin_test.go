@@ -15,8 +15,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// Each way for a plugin to misbehave while signing ends in its class, in time, and never
-// in an envelope.
+// Each way a plugin can misbehave while signing ends in its class, in time, and never in an
+// envelope.
 func TestPluginMisbehavesWhileSigning(t *testing.T) {
 	t.Parallel()
 	const timeout = waitDelay + 1500*time.Millisecond
@@ -68,7 +68,7 @@ func TestEnvelopePluginMisbehaves(t *testing.T) {
 	}
 }
 
-// What throttles, in all its disguises, is waited for and tried again.
+// Throttling, in all its disguises, is waited out and the call repeated.
 func TestThrottledKeyIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []kmstest.Kind{kmstest.Throttled, kmstest.ThrottledAzure, kmstest.ThrottledText, kmstest.LogLineThenJSON} {
@@ -145,7 +145,7 @@ func TestPluginFileIsPinned(t *testing.T) {
 	}
 }
 
-// A plugin sees the variables that it needs and no others.
+// A plugin sees only the variables that it needs.
 func TestPluginEnvironment(t *testing.T) {
 	t.Setenv("NOTATION_PASSWORD", "canary")
 	t.Setenv("REGISTRY_TOKEN", "canary")
@@ -169,13 +169,13 @@ func TestClassify(t *testing.T) {
 		{"THROTTLED", "", failure.Throttled}, {"Throttled", "", failure.Throttled}, {"ERROR", "Error making API request. Code: 429", failure.Throttled},
 		{"ERROR", "TooManyRequestsException", failure.Throttled}, {"ERROR", "rpc error: RESOURCE_EXHAUSTED", failure.Throttled},
 		{"TIMEOUT", "", failure.Transient}, {"ERROR", "503 Service Unavailable", failure.Transient}, {"ERROR", "something", failure.Transient},
-		// As seen of Azure, AWS, Google, Vault, Venafi and Alibaba Cloud.
+		// As seen from Azure, AWS, Google, Vault, Venafi and Alibaba Cloud.
 		{"ERROR", "rpc error: code = ResourceExhausted desc = slow", failure.Throttled}, {"ERROR", "googleapi: Error 429: Quota exceeded for quota metric, rateLimitExceeded", failure.Throttled},
 		{"ERROR", "429 Quota exceeded", failure.Throttled}, {"ERROR", "LimitExceededException: Request limit exceeded", failure.Throttled}, {"ERROR", "Status: 429 ()", failure.Throttled},
 		{"ERROR", "ThrottlingException: Rate exceeded", failure.Throttled}, {"VALIDATION_ERROR", "Throttled", failure.Throttled},
 		{"ERROR", "Code: 403. Errors: permission denied", failure.Denied}, {"Unauthorized", "", failure.Denied}, {"CertificateNotFound", "release", failure.Denied}, {"ERROR", "rpc error: code = PermissionDenied", failure.Denied},
 		{"ERROR", "ExpiredTokenException", failure.Denied}, {"ERROR", "AADSTS7000215: Invalid client secret", failure.Denied}, {"ERROR", "no EC2 IMDS role found", failure.Denied},
-		// An account number is no status.
+		// An account number is not a status.
 		{"ACCESS_DENIED", "arn:aws:signer:us-west-2:115033223333:/signing-profiles/p", failure.Denied}, {"ERROR", "arn:aws:kms:eu-west-1:140342950300:key/1 is unknown", failure.Transient},
 		{"ERROR", "arn:aws:kms:eu-west-1:142942950300:key/1 is unknown", failure.Transient}, {"ACCESS_DENIED", "Code: 429", failure.Denied}, {"ACCESS_DENIED", "503", failure.Denied},
 		{"VALIDATION_ERROR", "unexpected status 503", failure.Transient}, {"VALIDATION_ERROR", "dial tcp: connect: connection refused", failure.Transient}, {"VALIDATION_ERROR", "no such key", failure.Denied},

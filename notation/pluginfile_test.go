@@ -18,7 +18,7 @@ import (
 )
 
 // The file that was checked is the one that runs: a path without a slash names a file in this
-// folder, and is not looked for in PATH.
+// folder, and is not searched for in PATH.
 func TestPluginPathIsNotSearchedFor(t *testing.T) {
 	r := newRig(t, pki.EC256, kmstest.RAW)
 	elsewhere, marker := t.TempDir(), filepath.Join(t.TempDir(), "marker")
@@ -72,7 +72,7 @@ func resolved(t *testing.T, path string) string {
 	return path
 }
 
-// A run takes days. What was checked when it began is checked before each start again.
+// A run takes days: what was checked when it began is checked again before each start.
 func TestPluginIsCheckedBeforeEachStart(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)

@@ -2,11 +2,11 @@ package notation
 
 import "time"
 
-// A quota says whether a key's service takes an operation now. What it refuses it does not
+// A quota reports whether a key's service accepts an operation now. Refused operations do not
 // count.
 type quota interface{ takes(now time.Time) bool }
 
-// bucket lets so many a second through, and a burst.
+// bucket lets a number of operations a second through, and a burst.
 type bucket struct {
 	perSecond, burst float64
 	tokens           float64
@@ -23,8 +23,8 @@ func (b *bucket) takes(now time.Time) bool {
 	return true
 }
 
-// fixed lets so many through in each window, as Azure's vaults do in ten seconds. The first
-// began a while ago.
+// fixed lets a number of operations through in each window, as Azure's vaults do in ten seconds.
+// The first window began a while ago.
 type fixed struct {
 	many   int
 	each   time.Duration
@@ -44,7 +44,7 @@ func (f *fixed) takes(now time.Time) bool {
 	return true
 }
 
-// sliding lets no more than so many through in any time of that length.
+// sliding lets no more than a number of operations through in any time of that length.
 type sliding struct {
 	many int
 	each time.Duration
@@ -59,7 +59,7 @@ func (s *sliding) takes(now time.Time) bool {
 	return true
 }
 
-// shared is a quota of which others use so much a second.
+// shared is a quota of which others use a part each second.
 type shared struct {
 	quota
 	others float64
@@ -90,7 +90,7 @@ func (c *changing) takes(now time.Time) bool {
 	return c.quotas[min(int(now.Sub(c.began)/c.each), len(c.quotas)-1)].takes(now)
 }
 
-// allows is how much a quota lets through from some time on to another, if it is asked all
+// allows returns how much a quota lets through from some time on to another, if it is asked all
 // the time.
 func allows(q quota, from, lasts time.Duration) int {
 	n := 0

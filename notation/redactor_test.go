@@ -9,7 +9,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// What a plugin was told does not come back in its errors, whatever it writes; each secret is
+// What a plugin was given does not come back in its errors, whatever it writes. Each secret is
 // replaced by its name.
 func TestPluginsErrorsShowNoSecrets(t *testing.T) {
 	t.Setenv("AZURE_CLIENT_SECRET", "canary-azure")

@@ -21,8 +21,8 @@ import (
 
 const release = "C=US, ST=WA, O=dct2notation test, CN=release"
 
-// Whose a signature is where certificates are renewed: each part of the name has to match, and the time that
-// the configured authority attests, and revocation, decide the rest.
+// Whose a signature is when certificates are renewed: each part of the subject must match. The
+// time that the configured authority attests, and revocation, decide the rest.
 func TestSubjectIsMoreThanItsName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, rand.New(rand.NewPCG(1, 2)))
@@ -137,7 +137,8 @@ func TestIdentitiesThatRenewAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-// A profile is the signed attribute under the root, by the scheme of signing authorities, and nothing near it.
+// A profile is the signed attribute under the root, by the signing-authority scheme, and nothing
+// similar.
 func TestProfileIsTheSignedAttribute(t *testing.T) {
 	t.Parallel()
 	ca, err := pki.NewAuthority("service")
@@ -187,8 +188,8 @@ func TestProfileIsTheSignedAttribute(t *testing.T) {
 	}
 }
 
-// The profile is in one signed attribute, the one that the service's own verification plugin compares: no other is
-// looked at, whatever it is called and says.
+// The profile is in one signed attribute, the one that the service's own verification plugin
+// compares. No other is read, whatever its name and value.
 func TestProfileIsInOneAttribute(t *testing.T) {
 	t.Parallel()
 	ca, err := pki.NewAuthority("service")
@@ -223,7 +224,7 @@ func TestProfileIsInOneAttribute(t *testing.T) {
 	}
 }
 
-// Of two answers that cross, the one from before the renewal takes nothing back and tells nothing.
+// If two answers cross, the one from before the renewal reverts nothing and reports nothing.
 func TestALateAnswerUndoesNoRenewal(t *testing.T) {
 	t.Parallel()
 	ca, err := pki.NewAuthority("root")

@@ -13,8 +13,8 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// TestReplayRefusesAsNotationVerify holds that what stands before a good signature counts: an
-// entry that cannot be fetched ends notation verify, and one that is not trusted does not.
+// TestReplayRefusesAsNotationVerify checks that entries before a good signature count: one that
+// cannot be fetched ends notation verify, and one that is not trusted does not.
 func TestReplayRefusesAsNotationVerify(t *testing.T) {
 	t.Parallel()
 	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 5}

@@ -25,7 +25,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A responder is a server of lists of revoked certificates, and counts the requests.
+// A responder serves lists of revoked certificates, and counts the requests.
 type responder struct {
 	*httptest.Server
 	asked  atomic.Int64
@@ -49,14 +49,14 @@ func newResponder(t *testing.T) *responder {
 
 func (r *responder) with(answer http.HandlerFunc) { r.answer.Store(&answer) }
 
-// named is its address under another name: the same server, and another host.
+// named returns its address under another name: the same server, but another host.
 func (r *responder) named(name string) string { return strings.Replace(r.URL, "127.0.0.1", name, 1) }
 
 func sends(list []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(list) }
 }
 
-// revoked makes a list of revoked certificates; delta is where changes to it are, if anywhere.
+// revoked makes a list of revoked certificates; delta is the address of changes to it, if any.
 func revoked(t *testing.T, by *pki.Identity, delta string, base int64, certs ...*x509.Certificate) []byte {
 	t.Helper()
 	template := &x509.RevocationList{Number: big.NewInt(7), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour)}
@@ -85,7 +85,7 @@ func marshal(t *testing.T, v any) []byte {
 	return raw
 }
 
-// asking makes a verifier that asks for revocation as the program does.
+// asking returns a verifier that checks revocation as the program does.
 func asking(t *testing.T, level string, trusted ...*x509.Certificate) *Verifier {
 	t.Helper()
 	rt, err := transport.New(transport.Options{Retries: -1})
@@ -105,13 +105,13 @@ func askingBy(t *testing.T, client *http.Client, level string, trusted ...*x509.
 	return v
 }
 
-// at is a certificate's address of revocation lists.
+// at sets a certificate's addresses of revocation lists.
 func at(urls ...string) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.CRLDistributionPoints = urls }
 }
 
-// What the authority of a trusted certificate says of it counts, at every level, and no answer
-// leaves it open. A stranger's authority is not asked.
+// What the authority of a trusted certificate says of it counts at every level, and no answer
+// leaves it undecided. A stranger's authority is not asked.
 func TestRevocationIsAskedOfTrustedAuthorities(t *testing.T) {
 	t.Parallel()
 	root, stranger := certificate(t, "root", nil, pki.CA), certificate(t, "root", nil, pki.CA)
@@ -168,7 +168,7 @@ func redirect(to string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) }
 }
 
-// along answers at another path of the same server.
+// along redirects to another path of the same server, and answers there.
 func along(list []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/moved" {
@@ -179,8 +179,8 @@ func along(list []byte) http.HandlerFunc {
 	}
 }
 
-// Whoever has a certificate below the trusted one can put certificates of his own above it: one for
-// the key of the root, issued by himself, makes the chain complete. It names no server that is asked.
+// The owner of a certificate below the trusted one can put certificates of his own above it: one
+// that he issued for the root's key makes the chain complete. It names no server that is asked.
 func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 	t.Parallel()
 	server, evil := newResponder(t), newResponder(t)
@@ -203,7 +203,7 @@ func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 			t.Errorf("%s: got %+v, want doubt %q", name, got, want)
 		}
 	}
-	// A list that he has signed, as anybody on the way can put in the place of the authority's, leads
+	// A list that he signed, which anybody on the network can substitute for the authority's, leads
 	// nowhere either.
 	lists["/leaf"] = revoked(t, attacker, evil.URL, 0)
 	if got := judged(t, asking(t, "strict", between.Certificate()), signedBy(t, chains["crossed"], "a")); got.Doubt != Unsure {
@@ -219,8 +219,7 @@ func TestNobodyAboveTheAnchorNamesAServer(t *testing.T) {
 	}
 }
 
-// For the chain of a timestamp it takes an anchor of both: a trusted signature, and a trusted
-// authority.
+// The chain of a timestamp needs two anchors: a trusted signature, and a trusted authority.
 func TestTimestampsAreAnchoredToo(t *testing.T) {
 	t.Parallel()
 	root, tsa, stranger := certificate(t, "root", nil, pki.CA), certificate(t, "tsa", nil, pki.CA), certificate(t, "tsa", nil, pki.CA)
@@ -256,8 +255,8 @@ func TestTimestampsAreAnchoredToo(t *testing.T) {
 	}
 }
 
-// What cannot be asked is unknown, in time: a server that is silent or has no end, an address that no
-// authority has, and none at all to ask by.
+// What cannot be asked is unknown, in time: a silent or endless server, an address that no
+// authority has, and no means to ask at all.
 func TestRevocationThatCannotBeAskedIsUnknown(t *testing.T) {
 	t.Parallel()
 	root := certificate(t, "root", nil, pki.CA)
@@ -306,7 +305,7 @@ func TestRevocationThatCannotBeAskedIsUnknown(t *testing.T) {
 	}
 }
 
-// The list of an authority is fetched once for all its certificates, and again when it has run out.
+// An authority's list is fetched once for all its certificates, and again when it has expired.
 func TestRevocationListsAreShared(t *testing.T) {
 	t.Parallel()
 	root := certificate(t, "root", nil, pki.CA)

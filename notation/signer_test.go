@@ -53,7 +53,7 @@ func TestSignedEnvelopeIsOfTheKeyAndTheImage(t *testing.T) {
 	}
 }
 
-// A signature that expires is ours until then, and is refused where it was left out.
+// A signature that expires is ours until then. It is refused if its expiry was left out.
 func TestSignatureExpiresAsAsked(t *testing.T) {
 	t.Parallel()
 	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
@@ -63,7 +63,7 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 			must(t, err)
 			e, err := s.Sign(context.Background(), image("a"), nil)
 			if capability == kmstest.ENVELOPE && err != nil {
-				// The plugin of the tests knows no expiry: nothing may be signed without it.
+				// The tests' plugin knows no expiry: nothing may be signed without it.
 				if failure.Of(err) != failure.Security || !strings.Contains(err.Error(), "without the expiry") {
 					t.Errorf("%s: got error %v, want class %s with \"without the expiry\"", capability, err, failure.Security)
 				}
@@ -88,8 +88,8 @@ func TestSignatureExpiresAsAsked(t *testing.T) {
 	}
 }
 
-// A plugin is asked once what it is and what its key is, and once for each signature,
-// the proof of the key included.
+// A plugin is asked once for its metadata and once for its key, and once for each signature,
+// including the proof of the key.
 func TestPluginIsAskedOnceForItself(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)
@@ -110,7 +110,7 @@ func TestPluginIsAskedOnceForItself(t *testing.T) {
 			t.Errorf("got %s called %d times, want %d", command, len(calls), want)
 		}
 	}
-	// With the chain known from before, there is no proof.
+	// With a chain known from before, there is no proof.
 	again, err := Open(context.Background(), r.key, Options{Chain: s.Chain()})
 	must(t, err)
 	if calls, _ := r.plugin.Calls("generate-signature"); len(calls) != 9 || again.Leaf() != s.Leaf() {
@@ -118,9 +118,9 @@ func TestPluginIsAskedOnceForItself(t *testing.T) {
 	}
 }
 
-// A chain that is known from a ledger is proven with one operation, by the first that needs it,
-// unless the key has signed or the configuration names the certificate. A chain that is not the
-// key's is refused for good.
+// A chain known from a ledger is proven with one operation, by the first that needs it, unless the
+// key has signed or the configuration names the certificate. A chain that is not the key's is
+// refused for good.
 func TestKnownChainIsProvenOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)
@@ -170,7 +170,7 @@ func TestKnownChainIsProvenOnce(t *testing.T) {
 	}
 }
 
-// A proof that fails says nothing of the certificate, and is tried again.
+// A failed proof says nothing about the certificate, and is tried again.
 func TestProofThatFailsIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)
@@ -185,7 +185,7 @@ func TestProofThatFailsIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Signatures of an accepted identity count as the key's; none is made or pushed in its name.
+// Signatures of an accepted identity count as the key's, but none is made or pushed in its name.
 func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
 	t.Parallel()
 	before, now := newRig(t, pki.EC256, kmstest.RAW), newRig(t, pki.EC256, kmstest.RAW)
@@ -205,9 +205,9 @@ func TestAcceptedIdentityIsRecognisedAndNotChecked(t *testing.T) {
 	}
 }
 
-// A signer shared by workers mixes nothing up between images, with a plugin that makes the
-// envelopes as well: what is signed of an image, and what stands on its manifest, is its own
-// and nothing else. notation-go's signer keeps the annotations of one call for the next.
+// A signer shared by workers mixes up no images, also with a plugin that makes the envelopes: what
+// is signed for an image, and what its manifest says, is its own and nothing else. notation-go's
+// signer keeps the annotations of one call for the next.
 func TestSignerIsSharedByWorkers(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"jws", "cose"} {
@@ -235,7 +235,7 @@ func TestSignerIsSharedByWorkers(t *testing.T) {
 	}
 }
 
-// checkOwn looks at the bytes of an envelope and its manifest for what is another image's.
+// checkOwn searches the bytes of an envelope and its manifest for another image's data.
 func checkOwn(t *testing.T, s *Signer, image ocispec.Descriptor, metadata map[string]string, e Envelope) {
 	t.Helper()
 	c, err := Read(e.MediaType, e.Blob)
@@ -260,8 +260,7 @@ func checkOwn(t *testing.T, s *Signer, image ocispec.Descriptor, metadata map[st
 	}
 }
 
-// The same envelope makes the same manifest, so that pushing it again is no second
-// signature.
+// The same envelope makes the same manifest, so pushing it again makes no second signature.
 func TestManifestIsAFunctionOfTheEnvelope(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)
@@ -327,8 +326,7 @@ func TestKeyInFiles(t *testing.T) {
 	}
 }
 
-// An expired certificate is found before a key operation is spent, also in the middle of
-// a run.
+// An expired certificate is found before a key operation is spent, even in the middle of a run.
 func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, pki.EC256, kmstest.RAW)
@@ -347,8 +345,8 @@ func TestExpiredCertificateSpendsNoKeyOperation(t *testing.T) {
 	}
 }
 
-// A plugin that makes a new certificate for each signature is refused before an image is signed; a
-// self-signed certificate that stays, however new, is not.
+// A plugin that makes a new certificate for each signature is refused before an image is signed. A
+// self-signed certificate that stays, however new, is accepted.
 func TestCertificateForOneSignatureIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, capability := range []string{kmstest.RAW, kmstest.ENVELOPE} {
@@ -373,7 +371,7 @@ func TestCertificateForOneSignatureIsRefused(t *testing.T) {
 	}
 }
 
-// What a service does not sign is known before it is asked.
+// A payload that a service would not sign is refused before the service is asked.
 func TestPayloadIsWithinTheServicesLimit(t *testing.T) {
 	t.Parallel()
 	of := func(bytes int) ocispec.Descriptor {

@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// shaky is a trust store that fails a few times first, and counts how often it was read.
+// shaky is a trust store that fails a few times first, and counts its reads.
 type shaky struct {
 	memory
 	fails []error
@@ -32,8 +32,8 @@ func (s *shaky) GetCertificates(ctx context.Context, kind truststore.Type, name 
 	return s.memory.GetCertificates(ctx, kind, name)
 }
 
-// That a trust store cannot be read says nothing of a signature. It is tried again, and read
-// once then, however many signatures there are; one that is not there trusts nobody.
+// A trust store that cannot be read says nothing about a signature. It is tried again, and then
+// read once, however many signatures there are. A store that does not exist trusts nobody.
 func TestATrustStoreThatCannotBeReadLeavesItOpen(t *testing.T) {
 	t.Parallel()
 	ca, err := pki.NewAuthority("test")

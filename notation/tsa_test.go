@@ -47,7 +47,7 @@ func openTSA(t *testing.T, o TSAOptions) *TSA {
 	t.Helper()
 	tsa, err := OpenTSA(context.Background(), o)
 	must(t, err)
-	tsa.patience = 0 // what fails is not asked again
+	tsa.patience = 0 // a failed request is not repeated
 	return tsa
 }
 
@@ -58,8 +58,8 @@ func (s stores) GetCertificates(_ context.Context, kind truststore.Type, _ strin
 	return []*x509.Certificate{s[kind]}, nil
 }
 
-// stamped judges a signature by a policy that asks for a timestamp, or by one that does not
-// know the authority.
+// stamped judges a signature by a policy that requires a timestamp, or by one that does not know
+// the authority.
 func stamped(t *testing.T, ca *pki.Identity, server *tsatest.TSA, asks bool, mediaType string, blob []byte) Verdict {
 	t.Helper()
 	policy := trustpolicy.TrustPolicy{
@@ -100,8 +100,8 @@ func TestPolicyThatAsksForATimestampIsMet(t *testing.T) {
 	}
 }
 
-// A countersigned signature is trusted after its certificate has expired, and its time is
-// the authority's.
+// A countersigned signature is trusted after its certificate has expired, and its time is the
+// authority's.
 func TestTimestampOutlivesTheCertificate(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
@@ -143,7 +143,7 @@ func TestSigningTimeIsTheLaterOfBoth(t *testing.T) {
 	}
 }
 
-// What is wrong with the authority is found before a key operation is spent.
+// A faulty authority is found before a key operation is spent.
 func TestAuthorityIsCheckedFirst(t *testing.T) {
 	t.Parallel()
 	_, other := authority(t)
@@ -228,7 +228,7 @@ func (t typed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// A timestamp that does not come is a failure of its class, and no signature without it.
+// A missing timestamp is a failure of its class, and there is no signature without it.
 func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
@@ -257,7 +257,7 @@ func TestNoSignatureWithoutItsTimestamp(t *testing.T) {
 	}
 }
 
-// An authority that stumbles costs no second key operation.
+// An authority that fails briefly costs no second key operation.
 func TestStumblingAuthorityIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	server, options := authority(t)
@@ -294,14 +294,15 @@ func (c *countersigned) Sign(ctx context.Context, _ ocispec.Descriptor, o notati
 	return nil, nil, err
 }
 
-// While the authority throttles no key operation is spent on what could not be finished, however long that
-// lasts; what was signed before waits for its timestamp. When it is back, so is the pace.
+// While the authority throttles, no key operation is spent on what could not be finished, however
+// long that lasts. What was signed before waits for its timestamp. When the authority is back, so
+// is the pace.
 func TestThrottlingAuthorityCostsNoKeyOperation(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		quota  quota
 		each   int // signatures of a worker
-		atOnce int // key operations that are spent while it throttles, at most
+		atOnce int // key operations spent while it throttles, at most
 		within time.Duration
 	}{
 		"for minutes": {&changing{quotas: []quota{&bucket{perSecond: 100, burst: 100}, &fixed{}, &bucket{perSecond: 100, burst: 100}}, each: 5 * time.Minute}, 4000, 8, 13 * time.Minute},
@@ -353,7 +354,7 @@ func TestThrottlingAuthorityCostsNoKeyOperation(t *testing.T) {
 	}
 }
 
-// An authority that does not come back fails the signature, and no further one is made for it.
+// An authority that stays away fails the signature, and no other signature is made for it.
 func TestAuthorityThatStaysAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -373,7 +374,7 @@ func TestAuthorityThatStaysAway(t *testing.T) {
 	})
 }
 
-// notation-go leaves the timestamp out of what such a plugin makes, and says nothing.
+// notation-go silently leaves the timestamp out of what such a plugin makes.
 func TestEnvelopePluginWithTimestampIsRefused(t *testing.T) {
 	t.Parallel()
 	_, options := authority(t)
@@ -387,7 +388,7 @@ func TestEnvelopePluginWithTimestampIsRefused(t *testing.T) {
 	}
 }
 
-// A countersignature of something else tells no time.
+// A countersignature of something else proves no time.
 func TestForeignTimestampTellsNothing(t *testing.T) {
 	t.Parallel()
 	if !stampedAt([]byte("junk"), nil).IsZero() || !stampedAt(nil, nil).IsZero() {

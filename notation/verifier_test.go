@@ -63,7 +63,8 @@ func judgingWith(t *testing.T, level string, trusted *pki.Identity, change func(
 	return v
 }
 
-// signedBy makes an envelope over an image, as an hour before the certificate ends or now.
+// signedBy makes an envelope over an image, now or, if the certificate has ended, an hour before
+// its end.
 func signedBy(t *testing.T, id *pki.Identity, name string, more ...func(*signature.SignRequest)) []byte {
 	t.Helper()
 	at := time.Now()
@@ -105,7 +106,7 @@ func TestVerdictIsTheTrustPolicys(t *testing.T) {
 		level, repository string
 		trusted           *pki.Identity
 		blob              []byte
-		want              Verdict // Trusted and Doubt count
+		want              Verdict // only Trusted and Doubt are compared
 		reason            string
 	}{
 		"trusted":                     {"strict", "app", good, blob, Verdict{Trusted: true}, ""},
@@ -137,7 +138,7 @@ func TestVerdictIsTheTrustPolicys(t *testing.T) {
 	}
 }
 
-// TestNoVerifierWithoutAPolicy: what it is to judge by must be there and be read.
+// TestNoVerifierWithoutAPolicy: the policy must exist and be readable.
 func TestNoVerifierWithoutAPolicy(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -181,13 +182,13 @@ func TestVerifierEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// The number of envelopes, and the seed of an earlier run, can be asked for.
+// The number of envelopes, and the seed of an earlier run, can be set.
 const (
 	verdictsVar    = "DCT2NOTATION_VERDICTS"
 	verdictSeedVar = "DCT2NOTATION_VERDICT_SEED"
 )
 
-// namedStores are trust stores by kind and name; what is not there cannot be read.
+// namedStores are trust stores by kind and name; others cannot be read.
 type namedStores map[string][]*x509.Certificate
 
 func (s namedStores) GetCertificates(_ context.Context, kind truststore.Type, name string) ([]*x509.Certificate, error) {
@@ -198,7 +199,7 @@ func (s namedStores) GetCertificates(_ context.Context, kind truststore.Type, na
 	return certs, nil
 }
 
-// revocations answers by the leaf, and notes for whom it was asked.
+// revocations answers by the leaf, and records for whom it was asked.
 type revocations struct {
 	says  map[string]revocationresult.Result // by thumbprint; others: good
 	asked []string
@@ -217,8 +218,8 @@ func (r *revocations) ValidateContext(_ context.Context, o revocation.ValidateCo
 	return results, nil
 }
 
-// installed is a plugin manager as notation-go's own: each plugin on the machine is there for
-// whoever names it. It notes what was asked for.
+// installed is a plugin manager like notation-go's own: each plugin on the machine is available to
+// whoever names it. It counts the requests.
 type installed struct {
 	plugins map[string]plugin.Plugin
 	got     int
@@ -234,7 +235,7 @@ func (m *installed) Get(_ context.Context, name string) (plugin.Plugin, error) {
 
 func (m *installed) List(context.Context) ([]string, error) { return nil, nil }
 
-// agreeable is a plugin that finds everything well.
+// agreeable is a plugin that approves everything.
 type agreeable struct{ plugin.SignPlugin }
 
 func (agreeable) GetMetadata(context.Context, *plugin.GetMetadataRequest) (*plugin.GetMetadataResponse, error) {
@@ -252,7 +253,7 @@ func (agreeable) VerifySignature(_ context.Context, r *plugin.VerifySignatureReq
 	return answer, nil
 }
 
-// A world has who signs, what is trusted and who answers.
+// A world has the signers, what is trusted, and those who answer.
 type world struct {
 	t        *testing.T
 	random   *rand.Rand
@@ -271,7 +272,7 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 		c.NotBefore, c.NotAfter = time.Now().AddDate(0, -2, 0), time.Now().AddDate(0, -1, 0)
 	}
 	named := func(c *x509.Certificate) { c.OCSPServer = []string{"http://ocsp.example.com"} }
-	for _, ca := range []string{"main", "other"} { // of the same names
+	for _, ca := range []string{"main", "other"} { // with the same names
 		root := certificate(t, "root", nil, pki.CA)
 		between := certificate(t, "between", root, pki.CA)
 		w.signers[ca+" release"] = certificate(t, "release", root)
@@ -302,7 +303,7 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 	return w
 }
 
-// addTSAOfThePast stamps when the old certificates were valid.
+// addTSAOfThePast adds an authority that stamps at a time when the old certificates were valid.
 func (w *world) addTSAOfThePast(t *testing.T) {
 	server, err := tsatest.Start()
 	must(t, err)
@@ -319,7 +320,7 @@ func (w *world) addTSAOfThePast(t *testing.T) {
 
 func pick[T any](w *world, of ...T) T { return of[w.random.IntN(len(of))] }
 
-// rarely is one of the others in one case of n.
+// rarely returns one of the others in one case of n.
 func rarely[T any](w *world, n int, usual T, others ...T) T {
 	if w.random.IntN(n) == 0 {
 		return pick(w, others...)
@@ -375,7 +376,7 @@ func (w *world) statement(name string, scopes []string) trustpolicy.TrustPolicy 
 type letter struct {
 	signer, scheme, mediaType, target, expiry, plugin, stamp string
 	attribute                                                bool
-	harm                                                     string // done to it after it was signed
+	harm                                                     string // done after it was signed
 }
 
 func (w *world) letter() letter {
@@ -394,7 +395,7 @@ func (w *world) letter() letter {
 	return l
 }
 
-// deliver takes one of the envelopes, and now and then does harm to it.
+// deliver takes one of the envelopes, and sometimes damages it.
 func (w *world) deliver() (letter, []byte) {
 	l := pick(w, w.letters...)
 	blob := slices.Clone(w.verified[l])
@@ -410,7 +411,7 @@ func (w *world) deliver() (letter, []byte) {
 	return l, blob
 }
 
-// sign makes an envelope; nil: signing it is refused.
+// sign makes an envelope; nil if signing it is refused.
 func (w *world) sign(l letter) []byte {
 	id := w.signers[l.signer]
 	signer, err := signature.NewLocalSigner(id.Chain, id.Key)
@@ -488,7 +489,7 @@ func (w *world) anchoredIn(doc *trustpolicy.Document, l letter) (anchored bool, 
 		}
 		certs, ok := w.stores[store]
 		if !ok {
-			return false, s // one that cannot be read has none trusted
+			return false, s // a store that cannot be read trusts none
 		}
 		for _, c := range w.signers[l.signer].Chain {
 			anchored = anchored || slices.ContainsFunc(certs, c.Equal)
@@ -499,7 +500,7 @@ func (w *world) anchoredIn(doc *trustpolicy.Document, l letter) (anchored bool, 
 
 var reference = "registry.example.com/app@" + image("a").Digest.String()
 
-// deliberate are the differences from notation verify, as docs/adr/0001 numbers them: where plain
+// deliberate lists the differences from notation verify, numbered as in docs/adr/0001: where plain
 // notation-go trusts a signature and we do not.
 var deliberate = []struct {
 	name string
@@ -517,8 +518,8 @@ var deliberate = []struct {
 	}},
 }
 
-// Promise 6: our verdict is that of notation verify, but for the deliberate differences, all of
-// which make ours the stricter; and nothing is started or asked for a chain that is not anchored.
+// Promise 6: our verdict is that of notation verify, except for the deliberate differences, which
+// all make ours stricter. Nothing is started or asked for a chain that is not anchored.
 func TestVerdictsAreNotations(t *testing.T) {
 	t.Parallel()
 	number := func(name string, usual uint64) uint64 {
@@ -531,7 +532,8 @@ func TestVerdictsAreNotations(t *testing.T) {
 	seed := number(verdictSeedVar, rand.Uint64())
 	w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))
 	differences, trusted, refused := map[string]int{}, 0, 0
-	// One of the differences is rare: up to four times as many are tried until each was seen.
+	// One of the differences is rare: up to four times as many envelopes are tried until each was
+	// seen.
 	for i, n := 0, int(number(verdictsVar, 2500)); i < n || len(differences) < len(deliberate) && i < 4*n; i++ {
 		l, blob := w.deliver()
 		doc := w.policy()
@@ -578,7 +580,7 @@ func (w *world) differs(l letter, anchored bool, s *trustpolicy.TrustPolicy) str
 	return ""
 }
 
-// verdicts judges an envelope by plain notation-go and by ours.
+// verdicts returns the verdicts of plain notation-go and of ours on an envelope.
 func (w *world) verdicts(doc *trustpolicy.Document, l letter, blob []byte) (plain bool, ours Verdict) {
 	t := w.t
 	t.Helper()
@@ -604,7 +606,7 @@ func (w *world) verdicts(doc *trustpolicy.Document, l letter, blob []byte) (plai
 	must(t, err)
 	ours, err = held.Verify(context.Background(), reference, image("a"), mediaType, blob)
 	must(t, err)
-	// What is handed to notation-go's own Verify says the same.
+	// The verifier handed to notation-go says the same.
 	if w.random.IntN(8) > 0 {
 		// once in a while is enough
 	} else if _, err := held.Notation().Verify(context.Background(), image("a"), blob, notationgo.VerifierVerifyOptions{ArtifactReference: reference, SignatureMediaType: mediaType}); (err == nil) != ours.Trusted && !errors.Is(failed, errSkip) {

@@ -22,14 +22,14 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/pki"
 )
 
-// naming has an envelope name the plugin that is to verify it.
+// naming makes an envelope name the plugin that must verify it.
 func naming(plugin any) func(*signature.SignRequest) {
 	return func(r *signature.SignRequest) {
 		r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes, signature.Attribute{Key: "io.cncf.notary.verificationPlugin", Critical: true, Value: plugin})
 	}
 }
 
-// attribute adds a critical one that only a plugin understands.
+// attribute adds a critical attribute that only a plugin understands.
 func attribute(r *signature.SignRequest) {
 	r.ExtendedSignedAttributes = append(r.ExtendedSignedAttributes, signature.Attribute{Key: "com.example.profile", Critical: true, Value: "release"})
 }
@@ -64,9 +64,9 @@ func verifying(t *testing.T, b kmstest.Behaviour) (*kmstest.Plugin, Verification
 	return p, VerificationPlugin{Name: kmstest.Name, Path: p.Path, Config: p.Config(), Timeout: 5 * time.Second}
 }
 
-// What a plugin says counts for a signature of a certificate that is trusted. Only its answer that
-// the verification failed speaks against the signature: where there is no answer, nobody knows. For
-// a stranger's signature it is not started.
+// A plugin's answer counts for a signature by a trusted certificate. Only an answer that
+// verification failed speaks against the signature: without an answer, the result is unknown. For
+// a stranger's signature the plugin is not started.
 func TestConfiguredPluginVerifies(t *testing.T) {
 	t.Parallel()
 	ca, err := pki.NewAuthority("plugins")
@@ -90,8 +90,8 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 		of      string // image; empty: the right one
 		change  func(*VerificationPlugin)
 		level   string
-		want    Verdict // Trusted and Doubt count
-		started int     // verify-signature
+		want    Verdict // only Trusted and Doubt are compared
+		started int     // calls of verify-signature
 	}{
 		"passes":                        {want: Verdict{Trusted: true}, started: 1},
 		"processes attributes":          {more: attribute, want: Verdict{Trusted: true}, started: 1},
@@ -178,8 +178,8 @@ func TestConfiguredPluginVerifies(t *testing.T) {
 	}
 }
 
-// What a plugin has said of a signature counts for a while, as what was found out about certificates does: good
-// answers for longer than others, and none that it did not give.
+// A plugin's answer counts for a while, as results about certificates do. Good answers count
+// longer than others. Only answers that the plugin gave are remembered.
 func TestPluginAnswersAreRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -224,7 +224,7 @@ func TestPluginAnswersAreRemembered(t *testing.T) {
 	})
 }
 
-// answering is a plugin that gives its reason.
+// answering is a plugin that answers with its reason.
 type answering struct {
 	reason string
 	asked  int
@@ -240,7 +240,7 @@ func (a *answering) VerifySignature(context.Context, *plugin.VerifySignatureRequ
 	}}, nil
 }
 
-// only applies changes of which the last of each attribute counts.
+// only applies changes; the last one of each attribute counts.
 func only(changes []func(*signature.SignRequest)) func(*signature.SignRequest) {
 	return func(r *signature.SignRequest) {
 		for _, change := range changes {
@@ -268,8 +268,8 @@ func atLeast(version string) func(*signature.SignRequest) {
 	}
 }
 
-// A verification plugin runs as a signing one does: it sees the variables that it needs and no
-// others, and a reason that quotes its configuration is not shown.
+// A verification plugin runs as a signing one does: it sees only the variables that it needs, and
+// a reason that quotes its configuration is not shown.
 func TestVerificationPluginIsConfined(t *testing.T) {
 	t.Setenv("NOTATION_PASSWORD", "canary")
 	t.Setenv("REGISTRY_TOKEN", "canary")
@@ -295,7 +295,7 @@ esac
 	if strings.Contains(string(env), "canary") || !strings.Contains(string(env), "MY_OWN=wanted") {
 		t.Errorf("got its environment\n%s\nwant no canary and MY_OWN", env)
 	}
-	// Its configuration comes by stdin, with each command.
+	// Its configuration comes on stdin, with each command.
 	requests, err := os.ReadFile(told)
 	must(t, err)
 	if n := strings.Count(string(requests), `"pluginConfig":{"token":"s3cr3t-value"}`); n != 2 {
@@ -303,7 +303,7 @@ esac
 	}
 }
 
-// A plugin that signs is none that verifies.
+// A plugin that signs is not a verification plugin.
 func TestPluginThatCannotVerifyIsRefused(t *testing.T) {
 	t.Parallel()
 	for capability, want := range map[string]string{kmstest.RAW: "cannot verify", kmstest.VERIFIER: ""} {
@@ -341,7 +341,8 @@ func TestLongNamesAreCut(t *testing.T) {
 	}
 }
 
-// That a trust store cannot be read leaves it open whose plugin an envelope names; it is not started.
+// If a trust store cannot be read, it is unknown whose plugin an envelope names. The plugin is not
+// started.
 func TestPluginOfAnUnreadableStoreIsUnknown(t *testing.T) {
 	t.Parallel()
 	id := issued(t)
@@ -361,7 +362,7 @@ func TestPluginOfAnUnreadableStoreIsUnknown(t *testing.T) {
 	}
 }
 
-// Doctor's question: each plugin is started as a verification would start it.
+// For doctor: each plugin is started as a verification would start it.
 func TestVerificationPluginsAreExamined(t *testing.T) {
 	t.Parallel()
 	_, good := verifying(t, kmstest.Behaviour{})

@@ -14,8 +14,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// TestCopyIsOfOneMoment: while eight workers go on, each copy is a ledger that opens, whose counts
-// and history fit its items.
+// TestCopyIsOfOneMoment: while eight workers go on, each copy is a ledger that opens, and its
+// counts and history match its items.
 func TestCopyIsOfOneMoment(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
@@ -85,7 +85,8 @@ func TestCopyIsOfOneMoment(t *testing.T) {
 	}
 }
 
-// TestCopyIsReadBySeveralWhileTheLedgerIsHeld, and by one that began before the next replaced it.
+// TestCopyIsReadBySeveralWhileTheLedgerIsHeld, also by one that opened it before the next copy
+// replaced it.
 func TestCopyIsReadBySeveralWhileTheLedgerIsHeld(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
@@ -117,7 +118,8 @@ func TestCopyIsReadBySeveralWhileTheLedgerIsHeld(t *testing.T) {
 	}
 }
 
-// TestCopyThatCannotBeMadeLeavesNone, since the one before lacks what was done since; and the ledger goes on.
+// TestCopyThatCannotBeMadeLeavesNone: the previous copy lacks what was done since. The ledger goes
+// on.
 func TestCopyThatCannotBeMadeLeavesNone(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
@@ -159,7 +161,8 @@ func TestPlantedCopyIsNotFollowed(t *testing.T) {
 	}
 }
 
-// TestCopyOfAnEarlierProcessIsRemoved by the next that opens the ledger for writing, and by no reader.
+// TestCopyOfAnEarlierProcessIsRemoved by the next process that opens the ledger for writing, not
+// by a reader.
 func TestCopyOfAnEarlierProcessIsRemoved(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// A process that tries the same again every few minutes does not fill the ledger; what is
-// new about an item is told all the same.
+// A process that retries every few minutes does not fill the ledger. News about an item is still
+// recorded.
 func TestSameEndLeavesOneEvent(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "m.db")

@@ -16,8 +16,8 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// fixture is a ledger that a release has written, made by 96569c8 for schema 1. It has an item of
-// every stage and way: see wantSchema1.
+// fixture is a ledger written by a release: 96569c8 made it for schema 1. It has an item of every
+// stage and way: see wantSchema1.
 func fixture(t *testing.T, name string) string {
 	t.Helper()
 	packed, err := os.Open(filepath.Join("testdata", name+".db.gz"))
@@ -32,7 +32,7 @@ func fixture(t *testing.T, name string) string {
 	return path
 }
 
-// wantSchema1 are the items of the fixture of schema 1. None says by what it was signed.
+// wantSchema1 returns the items of the schema 1 fixture. None records what signed it.
 func wantSchema1() map[int]state.Item {
 	confirmed := func(n int) state.Item { return state.Item{Stage: state.Confirmed, Signature: signature(n)} }
 	want := map[int]state.Item{
@@ -188,14 +188,14 @@ func TestWhatASignatureIsWorthEndsExactly(t *testing.T) {
 	}
 }
 
-// TestReplacedIdentityIsKeptAsAnEarlierOne: what was accepted once is progress that a renewal
+// TestReplacedIdentityIsKeptAsAnEarlierOne: what was accepted once is progress, which a renewal
 // does not undo.
 func TestReplacedIdentityIsKeptAsAnEarlierOne(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
 	id := state.KeyID("release", "file")
 	of := func(identity string) *state.Fingerprint {
-		f := server("of " + identity) // of other fields nothing is kept
+		f := server("of " + identity) // other fields keep nothing
 		f.Signers = map[string]state.Signer{id: {Identity: identity}}
 		return f
 	}

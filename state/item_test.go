@@ -62,7 +62,7 @@ func TestRepositoryIsKeptWholeAndTrustAtFirstSightLeavesOneEvent(t *testing.T) {
 	if err != nil || len(events) != 1 || events[0].Kind != state.EventTOFU || events[0].GUN != want.GUN || !strings.Contains(events[0].Reason, "k2") {
 		t.Errorf("got events %+v, %v, want one %s that names k2", events, err, state.EventTOFU)
 	}
-	// A root that takes the place of another is told with both, however it is pinned.
+	// A root that replaces another is recorded with both, however it is pinned.
 	want.Pin, want.Root, want.RootKeyIDs = state.PinConfig, []byte("{}"), []string{"k3"}
 	must(t, l.ReplaceRoot(want, "k3 in place of k1, k2"))
 	events, err = l.Events(1, 0)
@@ -90,7 +90,7 @@ func TestAnotherConfigurationIsRefusedUnlessForced(t *testing.T) {
 	if f, err := l.Fingerprint(); err != nil || f.Keys != first.Keys || !reflect.DeepEqual(f.NotaryServers, first.NotaryServers) || !reflect.DeepEqual(f.Pins, first.Pins) || len(f.Signers)+len(f.RootKeys)+len(f.Authorities) > 0 {
 		t.Errorf("got bound to %v, %v, want %v", f, err, first)
 	}
-	// While it has nothing, it is nobody's: a first run with a wrong address spoils no ledger.
+	// An empty ledger is bound to nothing: a first run with a wrong address spoils no ledger.
 	must(t, l.Bind(other, false))
 	must(t, l.Bind(first, false))
 	plan(t, l, item(1))
@@ -100,7 +100,7 @@ func TestAnotherConfigurationIsRefusedUnlessForced(t *testing.T) {
 		t.Fatalf("another configuration: got %v, want %v of keys", err, state.ErrFingerprint)
 	}
 	must(t, l.Bind(first, false)) // the refusal has changed nothing
-	// One more field is no other configuration, and one less neither.
+	// One field more or one field less is not another configuration.
 	must(t, l.Bind(&state.Fingerprint{Authorities: other.Authorities}, false))
 	must(t, l.Bind(first, false))
 	must(t, l.Bind(other, true))
@@ -214,7 +214,8 @@ func TestClosedLedgerSaysSo(t *testing.T) {
 	}
 }
 
-// Which repositories have the referrers API is kept for good, and read by those who only read.
+// Which repositories have the referrers API is kept for good, and read-only users of the ledger
+// see it.
 func TestReferrersAreRemembered(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)

@@ -17,8 +17,8 @@ import (
 // test binary runs itself again, with the part to play in this variable.
 const partVar = "DCT2NOTATION_STATE_TEST_PART"
 
-// parts are what a child process can be, except for what only some systems
-// have. Arguments come by environment.
+// parts are what a child process can play, except for those that only some systems have. Arguments
+// come from the environment.
 var parts = map[string]func() error{
 	"hold":   playHolder,
 	"moves":  playMover,
@@ -50,8 +50,7 @@ func child(t *testing.T, part string, env ...string) *exec.Cmd {
 	return c
 }
 
-// newLedger opens a ledger in a directory of the test's own, and checks the
-// file when the test has ended.
+// newLedger opens a ledger in the test's own directory, and checks the file when the test ends.
 func newLedger(t testing.TB) (*state.Ledger, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ledger.db")
@@ -67,7 +66,7 @@ func openLedger(t testing.TB, path string) *state.Ledger {
 	}
 	t.Cleanup(func() {
 		if l.Close() != nil {
-			return // the test has seen to it that it stopped
+			return // the test made sure that it stopped
 		}
 		// Opening checks the file.
 		l, err := state.Open(path, state.Options{Tool: "test"})
@@ -82,8 +81,7 @@ func openLedger(t testing.TB, path string) *state.Ledger {
 	return l
 }
 
-// reload closes l and opens the file again: what is asserted afterwards is on
-// the disk.
+// reload closes l and opens the file again, so that what is asserted afterwards is on the disk.
 func reload(t testing.TB, l *state.Ledger, path string) *state.Ledger {
 	t.Helper()
 	if err := l.Close(); err != nil {
@@ -141,7 +139,7 @@ func plan(t testing.TB, l *state.Ledger, items ...state.Item) []state.Stage {
 	return stages
 }
 
-// all reads every item by pages of the given size.
+// all reads every item in pages of the given size.
 func all(l *state.Ledger, page int) ([]state.Item, error) {
 	var list []state.Item
 	var after state.Key

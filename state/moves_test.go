@@ -14,7 +14,7 @@ import (
 	"github.com/dct2notation/dct2notation/state"
 )
 
-// bring leads item 1 to a stage on a legal way.
+// bring takes item 1 to a stage by legal moves.
 func bring(t *testing.T, l *state.Ledger, to state.Stage) {
 	t.Helper()
 	if to == "" {
@@ -136,7 +136,7 @@ func TestSignKeepsTheEnvelopeByteForByteUntilConfirmed(t *testing.T) {
 	}
 }
 
-// The item waits for the next plan, which signs it as if nothing had been; the history keeps
+// The item waits for the next plan, which signs it as if nothing had happened. The history keeps
 // what was done.
 func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
 	t.Parallel()
@@ -181,7 +181,7 @@ func TestUndoTakesBackOnlyTheSignatureItNames(t *testing.T) {
 		}
 		must(t, l.VerifyEvents())
 		plan(t, l, item(1))
-		must(t, l.Sign(key(1), envelope(1))) // as if nothing had been
+		must(t, l.Sign(key(1), envelope(1))) // as if nothing had happened
 	}
 }
 
@@ -262,7 +262,7 @@ func TestUnusableInputIsRefusedAndHarmsNothing(t *testing.T) {
 	}
 }
 
-// settle leads item n to its end, as a worker of the engine would.
+// settle takes item n to its last stage, as a worker of the engine would.
 func settle(l *state.Ledger, n int) error {
 	for _, step := range []func() error{
 		func() error { return l.Sign(key(n), envelope(n)) },

@@ -41,7 +41,7 @@ func playHolder() error {
 	return l.Close()
 }
 
-// playOpener says how opening goes.
+// playOpener prints how opening went.
 func playOpener() error {
 	l, err := state.Open(os.Getenv(pathVar), state.Options{})
 	if err != nil {
@@ -171,7 +171,7 @@ func TestAPlantedLinkIsRefused(t *testing.T) {
 	if after, err := os.ReadFile(victim); err != nil || string(after) != string(before) {
 		t.Errorf("the link's target: got %d bytes, %v, want the %d of before", len(after), err, len(before))
 	}
-	// A link where the holder's file belongs is replaced.
+	// A link in the place of the holder's file is replaced.
 	precious := filepath.Join(t.TempDir(), "precious")
 	must(t, os.WriteFile(precious, []byte("precious"), 0o600))
 	must(t, os.Symlink(precious, victim+".holder"))
@@ -251,8 +251,8 @@ const (
 	fullVar = "DCT2NOTATION_STATE_TEST_FULL"
 )
 
-// playMover leads items to their end with eight workers, for ever, and prints
-// each stage after the ledger has acknowledged it.
+// playMover takes items to their last stage with eight workers, forever, and prints each stage
+// after the ledger has acknowledged it.
 func playMover() error {
 	base, err := strconv.Atoi(os.Getenv(baseVar))
 	if err != nil {
@@ -371,7 +371,7 @@ func checkWhole(t *testing.T, l *state.Ledger) {
 	must(t, l.VerifyEvents())
 }
 
-// world is what lies in a directory: names, contents and times.
+// world returns what is in a directory: names, contents and times.
 func world(t *testing.T, dir string) []string {
 	t.Helper()
 	var all []string
@@ -412,7 +412,7 @@ func TestReadingALedgerLeavesEverythingAsItIs(t *testing.T) {
 	}
 }
 
-// For root every file is writable: only as another user this can fail.
+// For root every file is writable: this can fail only as another user.
 func TestALedgerThatIsNotWritableCanBeRead(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
@@ -443,7 +443,7 @@ func TestReadingMakesNoLedger(t *testing.T) {
 	}
 }
 
-// A holder that reads does not hide that it holds.
+// A holder that reads does not hide that it holds the ledger.
 func TestLedgerThatIsHeldIsNotRead(t *testing.T) {
 	t.Parallel()
 	l, path := newLedger(t)
@@ -507,8 +507,8 @@ func damaged(file []byte, kind string, n int) (data []byte, low int) {
 	return data, low
 }
 
-// playDamage opens one damaged file after the other and prints for each what
-// came of it: "refused", "other error", or a hash of everything in it.
+// playDamage opens one damaged file after the other and prints the outcome of each: "refused",
+// "other error", or a hash of everything in it.
 func playDamage() error {
 	path := os.Getenv(pathVar)
 	file, err := os.ReadFile(path)
@@ -539,8 +539,8 @@ func playDamage() error {
 	}
 }
 
-// judge reads everything, writes a little and opens the file again, because
-// damage may show only when bbolt reuses what it takes for free pages.
+// judge reads everything, writes a little and opens the file again: damage may show only when
+// bbolt reuses pages that it takes for free.
 func judge(path string) (string, error) {
 	l, err := state.Open(path, state.Options{Tool: "test"})
 	if err != nil {
@@ -566,7 +566,7 @@ func judge(path string) (string, error) {
 	return sum, l.Close()
 }
 
-// contents is a hash of all that a ledger can tell.
+// contents returns a hash of everything in a ledger.
 func contents(l *state.Ledger) (string, error) {
 	h := sha256.New()
 	out := json.NewEncoder(h)
@@ -637,9 +637,9 @@ func fullLedger(t *testing.T, size int) (path, now, before string) {
 	return path, now, before
 }
 
-// TestDamageIsRefusedAndNeverReadAsSomethingElse is the promise that bbolt by
-// itself does not keep. A damage may be harmless, where nothing is stored. Only
-// in the two starting pages may it take back the last commit.
+// TestDamageIsRefusedAndNeverReadAsSomethingElse is the promise that bbolt alone does not keep.
+// Damage may be harmless where nothing is stored. Only in the two starting pages may it undo the
+// last commit.
 func TestDamageIsRefusedAndNeverReadAsSomethingElse(t *testing.T) {
 	t.Parallel()
 	size, runs := 120, map[string]int{"bit": 150, "cut": 40, "page": 40, "starts": 40}
@@ -654,7 +654,7 @@ func TestDamageIsRefusedAndNeverReadAsSomethingElse(t *testing.T) {
 	source, now, before := fullLedger(t, size)
 	file, err := os.ReadFile(source)
 	must(t, err)
-	// Without the room that bbolt makes for later: nothing there can be damaged.
+	// Without the space that bbolt reserves for later: nothing there can be damaged.
 	used := len(bytes.TrimRight(file, "\x00"))
 	file = file[:(used+pageLen-1)/pageLen*pageLen]
 	must(t, os.WriteFile(source, file, 0o600))
@@ -663,7 +663,7 @@ func TestDamageIsRefusedAndNeverReadAsSomethingElse(t *testing.T) {
 	}
 	t.Logf("a file of %d KiB", len(file)>>10)
 	for kind, count := range runs {
-		// In several processes, because most of their time they wait for the disk.
+		// In several processes, because they mostly wait for the disk.
 		const each = 500
 		for from := 0; from < count; from += each {
 			t.Run(fmt.Sprintf("%s from %d", kind, from), func(t *testing.T) {
@@ -674,8 +674,8 @@ func TestDamageIsRefusedAndNeverReadAsSomethingElse(t *testing.T) {
 	}
 }
 
-// damageAndJudge has a child open damaged files of a kind, by their numbers. now and before
-// are the hashes of what is in the file, and of what was before the last commit.
+// damageAndJudge has a child open damaged files of a kind, by their numbers. now and before are
+// the hashes of the file's content, and of its content before the last commit.
 func damageAndJudge(t *testing.T, file []byte, kind string, from, to int, now, before string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ledger.db")

@@ -29,7 +29,7 @@ func sealed(t testing.TB, i Item) []byte {
 	return value
 }
 
-// readItem is what every reader of an item does.
+// readItem reads an item as every reader does.
 func readItem(key, value []byte) (Item, error) {
 	var r itemRecord
 	if err := decode(bucketItems, key, value, &r); err != nil {
@@ -48,7 +48,7 @@ func TestARecordIsReadOnlyWhereItWasWritten(t *testing.T) {
 	if _, err := readItem(other, value); !errors.Is(err, ErrDamaged) {
 		t.Errorf("at another key: got %v, want %v", err, ErrDamaged)
 	}
-	// Even where somebody has made the checksum fit.
+	// Even if somebody has made the checksum fit.
 	if _, err := readItem(other, seal(bucketItems, other, value[sumSize:])); !errors.Is(err, ErrDamaged) {
 		t.Errorf("at another key, with its checksum: got %v, want %v", err, ErrDamaged)
 	}
@@ -148,8 +148,8 @@ func FuzzAudit(f *testing.F) {
 	})
 }
 
-// TestFieldsOfAFingerprint holds the names that ledgers have, and that nothing in one is lost or passed over:
-// a field that says nothing to this version is compared as any other.
+// TestFieldsOfAFingerprint checks that ledgers keep their field names, and that no field is lost
+// or ignored. A field unknown to this version is compared like any other.
 func TestFieldsOfAFingerprint(t *testing.T) {
 	t.Parallel()
 	const id = "azure kv/release azure-kv https://vault.example.net/keys/release/1"
@@ -158,7 +158,7 @@ func TestFieldsOfAFingerprint(t *testing.T) {
 		"time-stamping authority of " + id: "https://tsa.example.net", "pin of registry.example.com/app": "k1,k2",
 		"pinned root keys of registry.example.com/*": "k3", "authorities pinned for registry.example.com/": "sha256:a,sha256:b",
 		"notary server of registry.example.com": "https://notary.example.com",
-		// What no run of this version writes.
+		// No run of this version writes these.
 		"colour": "red", "identity of gone": "", "pin of nothing": "", "chain of spaced": `[ "MIIB" ]`, "chain of nobody": "none",
 	}
 	f := stored.typed()

@@ -22,7 +22,7 @@ func TestAReadOnlyDirectoryGivesAClearError(t *testing.T) {
 	l, path := newLedger(t)
 	must(t, l.Close())
 	for _, dir := range []string{fresh, filepath.Dir(path)} {
-		// The child is somebody else; the way there must be open to it.
+		// The child is another user, who must be able to get there.
 		must(t, os.Chmod(filepath.Dir(dir), 0o755))
 		must(t, os.Chmod(dir, 0o555))
 		t.Cleanup(func() { os.Chmod(dir, 0o755) })
@@ -46,8 +46,8 @@ func TestAReadOnlyDirectoryGivesAClearError(t *testing.T) {
 
 func init() { parts["full"] = playFull }
 
-// playFull works until the disk is full, which a limit on the size of files
-// stands for, and then checks that the error stays.
+// playFull works until the disk is full, for which a limit on file sizes stands. It then checks
+// that the error stays.
 func playFull() error {
 	signal.Ignore(syscall.SIGXFSZ)
 	l, err := state.Open(os.Getenv(pathVar), state.Options{})

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestAnUpgradeThatFailsLeavesTheOldLedger: it is one transaction.
+// TestAnUpgradeThatFailsLeavesTheOldLedger: an upgrade is one transaction.
 func TestAnUpgradeThatFailsLeavesTheOldLedger(t *testing.T) {
 	packed, err := os.ReadFile("testdata/schema1.db.gz")
 	if err != nil {

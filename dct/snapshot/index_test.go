@@ -13,7 +13,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// The index has the bytes that it had when it was written in one piece, and one that has them is left alone.
+// The index has the same bytes as if written in one piece, and is left alone if it has them
+// already.
 func TestTheIndexIsWrittenInPieces(t *testing.T) {
 	t.Parallel()
 	var list []ocispec.Descriptor

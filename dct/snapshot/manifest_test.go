@@ -16,8 +16,8 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// vector is a layout with one repository whose files are small lies: enough for what is
-// read before signatures are.
+// vector is a layout with one repository whose files are fake: enough for what is read before
+// signatures are.
 type vector struct {
 	files    fstest.MapFS
 	manifest []byte
@@ -61,7 +61,7 @@ func (v *vector) open() (*Snapshot, error) {
 	return open(v.files)
 }
 
-// sed replaces text that has to be there.
+// sed replaces text that must be present.
 func sed(t testing.TB, raw []byte, old, replacement string) []byte {
 	t.Helper()
 	if !bytes.Contains(raw, []byte(old)) {
@@ -70,7 +70,7 @@ func sed(t testing.TB, raw []byte, old, replacement string) []byte {
 	return bytes.Replace(raw, []byte(old), []byte(replacement), 1)
 }
 
-// refused reports whether opening fails as hostile layouts do, with an error that says why.
+// refused checks that opening fails as it does for hostile layouts, with an error that says why.
 func refused(t *testing.T, what string, v *vector, why ...string) {
 	t.Helper()
 	_, err := v.open()
@@ -164,7 +164,7 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 	}
 }
 
-// mustJSON writes what can be written.
+// mustJSON encodes what can always be encoded.
 func mustJSON(v any) string {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -178,7 +178,7 @@ var tagPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 func TestReferencesAreTagsAndDiffer(t *testing.T) {
 	t.Parallel()
-	// They stay what they are: tools copy by them.
+	// They must not change: tools copy by them.
 	for name, want := range map[string]string{"AZ.example.com:5000/az/09.b-c": "AZ.example.com_5000_az_09.b-c-", "docker.io/me/a0z9": "docker.io_me_a0z9-"} {
 		if sum := strings.TrimPrefix(sumOf([]byte(name)).String(), "sha256:"); refName(gun(t, name)) != want+sum[:32] {
 			t.Errorf("%s: got reference %s, want %s", name, refName(gun(t, name)), want+sum[:32])
@@ -200,9 +200,9 @@ func TestReferencesAreTagsAndDiffer(t *testing.T) {
 	}
 }
 
-// FuzzLayout reads an index and a manifest that the index may lead to. Whatever is opened
-// has names that are GUNs and tags, gives each file by its hash or not at all, and reads
-// the same when it is written again.
+// FuzzLayout reads an index and a manifest that the index may list. Whatever opens has names that
+// are GUNs and tags, returns each file by its hash or not at all, and reads the same when it is
+// written again.
 func FuzzLayout(f *testing.F) {
 	v := newVector(f)
 	f.Add(v.index, v.manifest)
@@ -268,7 +268,7 @@ func checkOpened(t *testing.T, v *vector) {
 	}
 }
 
-// names are those under which a reader asks for files.
+// names returns the names under which a reader requests files.
 func names(files []file) []string {
 	var list []string
 	for _, f := range files {

@@ -45,7 +45,7 @@ func TestMissingAndTruncatedFilesAreFoundAndNamed(t *testing.T) {
 			}
 		}
 	}
-	// A file too many is nobody's and changes nothing.
+	// An extra file belongs to nothing and changes nothing.
 	layout["blobs/sha256/"+sha("1")] = &fstest.MapFile{Data: []byte("x"), Mode: 0o644}
 	layout["blobs/sha512/x"] = &fstest.MapFile{Data: []byte("x"), Mode: 0o644}
 	if v := verdict(t, layout); v != "" {
@@ -53,7 +53,7 @@ func TestMissingAndTruncatedFilesAreFoundAndNamed(t *testing.T) {
 	}
 }
 
-// One repository's damage is its own, and never makes it an unsigned one.
+// Damage affects only its own repository, and never makes that one look unsigned.
 func TestDamageIsOfItsKindAndOfItsRepository(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers)
@@ -194,7 +194,7 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 	}
 }
 
-// What is expired is judged by the reader that verifies.
+// The reader that verifies judges what has expired.
 func TestExpiryIsTheReadersMatter(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain)
@@ -215,7 +215,7 @@ func TestExpiryIsTheReadersMatter(t *testing.T) {
 	}
 }
 
-// expiry is when a role expires.
+// expiry returns when a role expires.
 func (s *Snapshot) expiry(t *testing.T, reader *dct.Reader, role string) time.Time {
 	t.Helper()
 	r := *reader
@@ -228,8 +228,8 @@ func (s *Snapshot) expiry(t *testing.T, reader *dct.Reader, role string) time.Ti
 	return time.Time{}
 }
 
-// verdict is what Verify says of the files of a layout, before it looks at signatures, as
-// one text; empty if all is well.
+// verdict returns what Verify says of a layout's files before it looks at signatures, as one text;
+// empty if all is well.
 func verdict(t *testing.T, layout fstest.MapFS) string {
 	t.Helper()
 	s, err := open(layout)
@@ -250,7 +250,7 @@ func (s *Snapshot) verdict(t *testing.T) string {
 	return all.String()
 }
 
-// whose tells what a verdict has to name when the file is damaged.
+// whose returns, by damaged file, what a verdict must name.
 func whose(t *testing.T, layout fstest.MapFS) map[string][]string {
 	t.Helper()
 	s, err := open(layout)
@@ -283,7 +283,7 @@ func TestEveryFlippedBitIsFoundAndNamed(t *testing.T) {
 	}
 	for file, wanted := range whose(t, layout) {
 		f := layout[file]
-		// What opening reads is opened anew each time; the other files are read later.
+		// Files that opening reads are opened anew each time; the others are read later.
 		judge := func() string { return verdict(t, layout) }
 		if strings.Contains(strings.Join(wanted, " "), "file ") {
 			judge = func() string { return saved.verdict(t) }
@@ -306,8 +306,8 @@ func TestEveryFlippedBitIsFoundAndNamed(t *testing.T) {
 	}
 }
 
-// bits are those to flip in a byte of a file. Where names stand that no hash covers, the
-// one that changes case is among them.
+// bits returns the bits to flip in a byte of a file. For names that no hash covers, the one that
+// changes case is among them.
 func bits(file string, i int) []byte {
 	if strings.HasPrefix(file, "blobs/") {
 		return []byte{1 << (i % 8)}

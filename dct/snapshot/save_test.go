@@ -43,7 +43,7 @@ func TestSnapshotGivesWhatTheServerGives(t *testing.T) {
 	if targets != 1+2+1+1+200 {
 		t.Errorf("got %d targets, want %d", targets, 1+2+1+1+200)
 	}
-	// Who trusts the first root finds the way to the newest.
+	// Whoever trusts the first root finds the way to the newest.
 	first, err := saved.File(t.Context(), gun(t, rotated), "1.root", maxRoot)
 	must(t, err)
 	got, err := (&dct.Reader{Source: saved}).Read(t.Context(), gun(t, rotated), dct.Known{Root: first})
@@ -179,8 +179,8 @@ func TestNothingUnverifiedIsSaved(t *testing.T) {
 	}
 }
 
-// A root version that does not lead to the newest cannot be proven and is not saved; the
-// newest is pinned, and what rests on it is.
+// A root version that does not lead to the newest cannot be proven and is not saved. The newest is
+// pinned, so what rests on it is saved.
 func TestOldRootsThatDoNotLeadToTheNewestAreLeftOut(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, rotated)
@@ -202,7 +202,7 @@ func TestOldRootsThatDoNotLeadToTheNewestAreLeftOut(t *testing.T) {
 	if _, err := saved.File(t.Context(), gun(t, rotated), "2.root", maxRoot); !lookup.IsAbsent(err) {
 		t.Errorf("2.root: got %v, want that it is absent", err)
 	}
-	// They are not asked for again.
+	// They are not requested again.
 	if n, sum := s.cost(t, dir); n != 2 || sum.Unchanged != 2 {
 		t.Errorf("got %d requests, %+v, want 2, and 2 unchanged", n, sum)
 	}
@@ -233,7 +233,7 @@ func TestSnapshotIsNoPin(t *testing.T) {
 	}
 }
 
-// cost saves again and tells the requests and the summary.
+// cost saves again and returns the number of requests and the summary.
 func (s *scene) cost(t *testing.T, dir string) (int64, Summary) {
 	t.Helper()
 	before := s.Requests()
@@ -291,7 +291,7 @@ func TestFailingRepositoryKeepsWhatWasSaved(t *testing.T) {
 	if sum.Kept != 1 || !errors.Is(sum.Attention[0].Err, dct.ErrUnsigned) {
 		t.Errorf("deleted: got %+v, want 1 kept with %v", sum, dct.ErrUnsigned)
 	}
-	// Not asked for is not removed either.
+	// A repository that is not asked for is not removed either.
 	_, err = Save(t.Context(), dir, s.reader(), nil, atNoon())
 	must(t, err)
 	if names := differ(before, tree(t, dir)); len(names) > 0 {
@@ -299,7 +299,8 @@ func TestFailingRepositoryKeepsWhatWasSaved(t *testing.T) {
 	}
 }
 
-// People save what is left of a server that goes: repositories that they may not read keep no others out.
+// People save what is left of a server before it goes: repositories that they may not read do not
+// block the others.
 func TestRefusedRepositoriesKeepNoOthersOut(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound} {
@@ -321,7 +322,7 @@ func TestRefusedRepositoriesKeepNoOthersOut(t *testing.T) {
 			t.Errorf("%d: got %+v, want 1 added, 4 failed and named", status, sum)
 		}
 	}
-	// One that is down is not asked ten thousand times.
+	// A server that is down is not asked ten thousand times.
 	s, asked := newScene(t, nested), 0
 	s.SetHook(func(w http.ResponseWriter, _ *http.Request) bool {
 		asked++
@@ -442,7 +443,7 @@ func TestBlobsOfReplacedManifestsAreRemoved(t *testing.T) {
 	}
 }
 
-// What is no snapshot stays as it is: a writer removes blobs that no index lists.
+// A directory that is not a snapshot stays as it is: a writer removes blobs that no index lists.
 func TestDirectoriesWithOtherThingsAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain)
@@ -469,7 +470,7 @@ func TestDirectoriesWithOtherThingsAreLeftAlone(t *testing.T) {
 	}
 }
 
-// meeting lets those who ask for a root wait for each other, and tells how many met.
+// meeting makes those who ask for a root wait for each other, and counts how many met.
 type meeting struct {
 	dct.Source
 	wanted    int
@@ -500,7 +501,7 @@ func (m *meeting) File(ctx context.Context, gun dct.GUN, name string, limit int6
 	return m.Source.File(ctx, gun, name, limit)
 }
 
-// As many repositories are read at the same time as asked for, and what is saved is the same.
+// As many repositories are read in parallel as requested, and what is saved is the same.
 func TestRepositoriesAreSavedSideBySide(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers, nested, rotated)
@@ -520,7 +521,7 @@ func TestRepositoriesAreSavedSideBySide(t *testing.T) {
 	}
 }
 
-// down does not answer for one registry, and counts the repositories it was asked for.
+// down does not answer for one registry, and counts the repositories requested from it.
 type down struct {
 	dct.Source
 	host  string
@@ -561,8 +562,8 @@ func TestServerThatIsDownIsAskedForAFewRepositories(t *testing.T) {
 	}
 }
 
-// Wherever a run ends, what it leaves is a snapshot, and the next run completes it to what
-// an undisturbed one writes.
+// Wherever a run ends, it leaves a snapshot. The next run completes it to what an undisturbed one
+// writes.
 func TestInterruptedRunIsCompletedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers, rotated)
@@ -601,7 +602,7 @@ func TestInterruptedRunIsCompletedByTheNext(t *testing.T) {
 	}
 }
 
-// A long run that is killed has something to show for it.
+// A long run that is killed leaves a snapshot of what it has read.
 func TestIndexIsWrittenAsTheRunGoesOn(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers, nested)
@@ -618,8 +619,8 @@ func TestIndexIsWrittenAsTheRunGoesOn(t *testing.T) {
 	}
 }
 
-// A publication in the middle of a read makes the reader begin again. What it got before
-// is not what it verified.
+// A publication during a read makes the reader start again. What it got before is not what it
+// verified.
 func TestPublicationWhileSavingIsSavedWhole(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, signers)

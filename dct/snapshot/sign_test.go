@@ -46,8 +46,7 @@ func TestEachManifestIsSignedOnce(t *testing.T) {
 	s.same(t, saved)
 }
 
-// A repository that could not be verified in this call is not signed, though it is in the
-// snapshot.
+// A repository that was not verified in this call is not signed, even if it is in the snapshot.
 func TestOnlyWhatWasVerifiedNowIsSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers)
@@ -63,7 +62,7 @@ func TestOnlyWhatWasVerifiedNowIsSigned(t *testing.T) {
 	}
 }
 
-// What others wrote into a manifest is not signed: it is made anew.
+// What others wrote into a manifest is not signed: the manifest is made anew.
 func TestForeignManifestIsNotSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain)
@@ -131,8 +130,8 @@ func TestWhatTheSignerMakesIsChecked(t *testing.T) {
 	}
 }
 
-// Promise 3: killed after the key was used, the next run lists what was signed. Killed
-// before the signature was on the disk, one key operation is lost.
+// Promise 3: if a run is killed after it used the key, the next run lists what was signed. If it
+// is killed before the signature was on the disk, one key operation is lost.
 func TestKilledWhileSigning(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers, nested)

@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/dct"
 )
 
-// harming damages what a notary makes.
+// harming damages the signatures that a notary makes.
 type harming struct {
 	*notary
 	harm func(*Signature)
@@ -27,8 +27,8 @@ func (h harming) Attest(ctx context.Context, v Verified) (Signature, error) {
 	return sig, err
 }
 
-// What was valid when it was signed is read after it has expired, and says so; it may be
-// signed for as long as one likes, while what expires next is looked at.
+// Trust data that was valid when it was signed is read after it has expired, and says so. Its
+// targets may be signed until the next role expires.
 func TestSignedTrustDataIsJudgedWhenItWasSigned(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain)
@@ -49,7 +49,7 @@ func TestSignedTrustDataIsJudgedWhenItWasSigned(t *testing.T) {
 	if err := target.Check(time.Now().AddDate(20, 0, 0)); !errors.Is(err, dct.ErrExpired) {
 		t.Errorf("in twenty years: got %v, want %v", err, dct.ErrExpired)
 	}
-	// Nothing of this is said as long as nothing has expired.
+	// None of this is said before something has expired.
 	saved := opened(t, dir)
 	reader := s.reader()
 	reader.Source, reader.TimeAttestation = saved, saved.TimeAttestation(trusting("a"))
@@ -60,8 +60,8 @@ func TestSignedTrustDataIsJudgedWhenItWasSigned(t *testing.T) {
 	}
 }
 
-// A snapshot whose signatures are damaged, gone, or not trusted where that is asked for, is
-// not one that verifies.
+// A snapshot does not verify if its signatures are damaged, missing, or not trusted where trust is
+// asked for.
 func TestVerifyLooksAtTheSignatures(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers)
@@ -75,7 +75,7 @@ func TestVerifyLooksAtTheSignatures(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		harm   func(t *testing.T, path string)
-		every  int // path that is harmed: envelope, manifest
+		every  int // harms every nth path; envelope and manifest alternate
 		judge  Judge
 		passes bool
 	}{
@@ -107,7 +107,7 @@ func TestVerifyLooksAtTheSignatures(t *testing.T) {
 }
 
 // Promise 2: only a trusted signature of this very manifest, made while the data was valid,
-// takes the place of --allow-expired. Each case says why it does not.
+// replaces --allow-expired. Each case says why it does not.
 func TestUntrustedSignaturesDoNotHelp(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers)
@@ -152,7 +152,7 @@ func TestUntrustedSignaturesDoNotHelp(t *testing.T) {
 	}
 }
 
-// What was expired already when it was saved and signed still needs to be allowed.
+// What had already expired when it was saved and signed must still be allowed.
 func TestSignatureDoesNotHealWhatWasExpired(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain)
@@ -178,7 +178,7 @@ func TestSignatureDoesNotHealWhatWasExpired(t *testing.T) {
 	}
 }
 
-// A judge that fails is no trust, and of several signatures the first that is trusted counts.
+// A judge that fails trusts nothing. Of several signatures, the first trusted one counts.
 func TestOneOfSeveralSignaturesCounts(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain)
@@ -225,7 +225,7 @@ func flip(t *testing.T, dir string, d ocispec.Descriptor) {
 	must(t, os.WriteFile(path, raw, 0o644))
 }
 
-// move gives one repository's envelope to another one's manifest, in a layout that is whole.
+// move gives one repository's envelope to another's manifest, in an otherwise intact layout.
 func (s *scene) move(t *testing.T, dir, from, to string) {
 	t.Helper()
 	n := &notary{key: "a", at: time.Now()}

@@ -27,7 +27,7 @@ const noteType = "application/vnd.dct2notation.test-note"
 type notary struct {
 	key    string
 	at     time.Time
-	attest func(v Verified) error // called first; nil: nothing is
+	attest func(v Verified) error // called first, if not nil
 	signed []string               // GUNs
 }
 

@@ -32,7 +32,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// scene is a server with a repository of each shape that was asked for.
+// scene is a server with a repository of each requested shape.
 type scene struct {
 	*notarytest.Server
 	repos map[string]*notarytest.Repository
@@ -117,7 +117,7 @@ func gun(t testing.TB, name string) dct.GUN {
 	return g
 }
 
-// atNoon are options that leave nothing to the moment.
+// atNoon returns options that do not depend on the time of the run.
 func atNoon() Options {
 	return Options{
 		Tool:   "dct2notation test",
@@ -126,7 +126,7 @@ func atNoon() Options {
 	}
 }
 
-// save saves everything and expects that to work.
+// save saves everything and expects success.
 func (s *scene) save(t testing.TB, dir string) Summary {
 	t.Helper()
 	sum, err := Save(context.Background(), dir, s.reader(), s.guns(t), atNoon())
@@ -152,7 +152,7 @@ func tree(t testing.TB, dir string) fstest.MapFS {
 	return files
 }
 
-// differ tells in which files two trees differ.
+// differ returns the names of the files in which two trees differ.
 func differ(a, b fstest.MapFS) []string {
 	var names []string
 	for name, f := range a {
@@ -169,7 +169,7 @@ func differ(a, b fstest.MapFS) []string {
 	return names
 }
 
-// show tells everything that a Repository says.
+// show returns everything that a Repository says.
 func show(r *dct.Repository) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, r.GUN(), r.PinnedBy(), r.RootKeyIDs(), r.Expired(), r.Expiries())
@@ -180,7 +180,7 @@ func show(r *dct.Repository) string {
 	return b.String()
 }
 
-// same checks that a source gives what the server gives, for every repository.
+// same checks that a source returns what the server returns, for every repository.
 func (s *scene) same(t testing.TB, source dct.Source) {
 	t.Helper()
 	for _, g := range s.guns(t) {
@@ -197,7 +197,7 @@ func (s *scene) same(t testing.TB, source dct.Source) {
 	}
 }
 
-// opened opens a snapshot until the test ends.
+// opened opens a snapshot and closes it when the test ends.
 func opened(t testing.TB, dir string) *Snapshot {
 	t.Helper()
 	s, err := Open(dir)
@@ -206,7 +206,7 @@ func opened(t testing.TB, dir string) *Snapshot {
 	return s
 }
 
-// refuse lets the server fail for one repository.
+// refuse makes the server fail for one repository.
 func (s *scene) refuse(name string) {
 	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.Contains(r.URL.Path, "/"+name+"/") {

@@ -57,14 +57,15 @@ func TestCopiesByOtherToolsRead(t *testing.T) {
 		for _, r := range results {
 			must(t, r.Err)
 		}
-		// A copy is a snapshot that can be gone on with.
+		// A copy is a snapshot that Save can continue.
 		if n, sum := s.cost(t, copied); n != 3 || sum.Unchanged != 3 {
 			t.Errorf("got %d requests, %+v, want 3, and 3 unchanged", n, sum)
 		}
 	}
 }
 
-// A signature that a tool puts beside a manifest stays as long as that, and hinders nothing.
+// A signature that a tool puts beside a manifest stays as long as the manifest, and hinders
+// nothing.
 func TestSignaturesInTheLayoutStayWithTheirManifest(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, plain, signers)

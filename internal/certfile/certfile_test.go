@@ -22,7 +22,7 @@ func certificate(t *testing.T, name string) []byte {
 }
 
 // Every form in which people have certificates is read whole, or refused: no certificate is
-// passed over.
+// skipped.
 func TestCertificatesAreReadOrRefused(t *testing.T) {
 	t.Parallel()
 	a, b := certificate(t, "a"), certificate(t, "b")

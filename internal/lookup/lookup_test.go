@@ -8,7 +8,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/lookup"
 )
 
-// TestAnswers holds the promise of the package: what nobody said is unknown, never absent.
+// TestAnswers checks the promise of the package: what nobody answered is unknown, never absent.
 func TestAnswers(t *testing.T) {
 	down := errors.New("connection refused")
 	for name, c := range map[string]struct {

@@ -16,13 +16,13 @@ func fixed(interval time.Duration) (*Monitor, *clock) {
 	return New(Options{Interval: interval, Now: func() time.Time { return c.Time }}), c
 }
 
-// A run is well as long as something happens, however long a pass takes and however it ends.
+// A run is healthy as long as something happens, however long a pass takes and however it ends.
 func TestHealthFollowsSignsOfLife(t *testing.T) {
 	t.Parallel()
 	steps := map[string]struct {
 		interval time.Duration
 		do       func(m *Monitor, c *clock)
-		want     string // of the reason; empty: well
+		want     string // of the reason; empty: healthy
 	}{
 		"just begun":                {10 * time.Minute, func(*Monitor, *clock) {}, ""},
 		"never begun":               {10 * time.Minute, func(_ *Monitor, c *clock) { c.pass(31 * time.Minute) }, "overdue"},
@@ -78,7 +78,7 @@ func TestHealthTellsOfTheLastPass(t *testing.T) {
 	}
 }
 
-// Without a monitor all is as with one, but for what is seen.
+// Without a monitor everything works as with one, but nothing is shown.
 func TestNoMonitorIsTold(t *testing.T) {
 	t.Parallel()
 	var m *Monitor

@@ -37,7 +37,7 @@ func TestPagesAreTwoAndOnlyRead(t *testing.T) {
 	}
 }
 
-// What is told is shown, in the names that docs/reference/metrics.md lists.
+// What is reported is shown, under the names that docs/reference/metrics.md lists.
 func TestMetricsShowWhatWasTold(t *testing.T) {
 	t.Parallel()
 	m, c := fixed(10 * time.Minute)
@@ -87,13 +87,13 @@ func TestMetricsShowWhatWasTold(t *testing.T) {
 	if _, body := get(t, m, "GET", "/metrics"); strings.Contains(body, "dct2notation_pass_complete_timestamp_seconds 0\n") || !strings.Contains(body, "dct2notation_pass_incomplete 0\n") {
 		t.Error("a complete pass is not shown")
 	}
-	// Ten thousand repositories are no labels, and neither are signers.
+	// Ten thousand repositories must not become labels, nor must signers.
 	if strings.Contains(body, "example.com") || strings.Contains(body, "alice") {
 		t.Error("names are shown")
 	}
 }
 
-// An alert on growth, or on time since the last complete pass, has something to begin with.
+// An alert on growth, or on time since the last complete pass, needs a value to start from.
 func TestMetricsAreThereBeforeAnythingHappens(t *testing.T) {
 	t.Parallel()
 	m := New(Options{Outcomes: []string{"complete", "error"}, Results: map[string][]string{"signed": {""}, "failed": {"denied", "full"}}, Unread: []string{"transient"}})
@@ -109,7 +109,7 @@ func TestMetricsAreThereBeforeAnythingHappens(t *testing.T) {
 	}
 }
 
-// The dates are of repositories that are there still.
+// Dates are kept only of repositories that still exist.
 func TestDatesOfRepositoriesThatAreGoneAreForgotten(t *testing.T) {
 	t.Parallel()
 	m, c := fixed(time.Minute)
@@ -156,7 +156,7 @@ func TestServerEndsWithTheRun(t *testing.T) {
 	}
 	_, _ = io.ReadAll(response.Body)
 	_ = response.Body.Close()
-	// One that never asks, and one that is kept open, keep nothing from ending.
+	// A connection that never asks, and one that is kept open, do not keep the server from ending.
 	silent, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A pass that could not read a repository, or did not come to it, leaves what was amiss as it was, shows
-// nothing as well, and makes nothing fresh.
+// A pass that could not read a repository, or did not reach it, leaves its problems as they were,
+// shows nothing as good, and makes nothing fresh.
 func TestWhatWasNotComparedIsNotShownAsWell(t *testing.T) {
 	t.Parallel()
 	const app = "registry.example.com/app"
@@ -89,8 +89,8 @@ func TestWhatWasNotComparedIsNotShownAsWell(t *testing.T) {
 	}
 }
 
-// A tag that comes into a class is new there for a day, also where another has left it in the same pass, and whether
-// or not a pass between could not look.
+// A tag that enters a class is new there for a day, even if another left it in the same pass, and
+// whether or not a pass in between could look.
 func TestTagsThatAreNewInAClass(t *testing.T) {
 	t.Parallel()
 	type tags = map[string]string
@@ -139,7 +139,7 @@ func TestTagsThatAreNewInAClass(t *testing.T) {
 	}
 }
 
-// A repository that was never compared as a whole says so, for an alert on how long ago that was.
+// A repository that was never compared as a whole shows that, for an alert on how long ago it was.
 func TestNeverComparedIsShown(t *testing.T) {
 	t.Parallel()
 	m, _ := fixed(time.Hour)
@@ -153,7 +153,7 @@ func TestNeverComparedIsShown(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\bdct2notation_[a-z0-9_]+`)
 
-// What the rules, the dashboard and the documentation speak of are metrics that exist.
+// The rules, the dashboard and the documentation name only metrics that exist.
 func TestDeployedNamesExist(t *testing.T) {
 	t.Parallel()
 	m, _ := fixed(time.Hour)
@@ -180,7 +180,7 @@ func TestDeployedNamesExist(t *testing.T) {
 			}
 		}
 	}
-	// The table there writes names without what they begin with.
+	// The table there writes names without their prefix.
 	raw, err := os.ReadFile(filepath.Join(root, "docs", "reference", "metrics.md"))
 	if err != nil {
 		t.Fatal(err)

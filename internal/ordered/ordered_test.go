@@ -17,7 +17,7 @@ func numbers(n int) []int {
 	return list
 }
 
-// The order is that of the list, whatever takes longer, and no more than n are under way.
+// The order is the list's, whatever takes longer, and no more than n are in progress.
 func TestEachKeepsTheOrderAndTheBound(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, 1, 4} {
@@ -49,7 +49,7 @@ func TestEachKeepsTheOrderAndTheBound(t *testing.T) {
 	}
 }
 
-// Who does not take results is not buried in them.
+// Results do not pile up for a consumer that does not take them.
 func TestEachDoesNotRunAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestEachDoesNotRunAhead(t *testing.T) {
 	})
 }
 
-// Ending early ends what is under way, and leaves no goroutine behind (synctest fails then).
+// Ending early ends what is in progress, and leaves no goroutine behind (synctest fails then).
 func TestEachEndsEarly(t *testing.T) {
 	t.Parallel()
 	wait := func(ctx context.Context, i int) error {

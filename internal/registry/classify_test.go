@@ -13,7 +13,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// answering lets the registry answer requests for manifests, of one method or of any.
+// answering makes a handler answer the requests for manifests, of one method or of any.
 func answering(reg *registrytest.Registry, method string, with http.HandlerFunc) {
 	reg.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		if method != "" && r.Method != method || !strings.Contains(r.URL.Path, "/manifests/") {
@@ -28,8 +28,8 @@ func code(n int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(n) }
 }
 
-// That an image is gone has to be the registry's own word: a 404 of something in between is
-// none, and HEAD alone cannot tell.
+// Only the registry's own word says that an image is gone: a 404 of something in between does not,
+// and HEAD alone cannot tell.
 func TestMissingIsTheRegistrysOwnWord(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]failure.Class{
@@ -57,7 +57,7 @@ func TestMissingIsTheRegistrysOwnWord(t *testing.T) {
 	}
 }
 
-// What a registry answers leaves this package with its class.
+// A registry's answer leaves this package with its class.
 func TestRegistryAnswersAreClassed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -86,7 +86,7 @@ func TestPackIsNotationsForm(t *testing.T) {
 	}
 }
 
-// Want of room is told apart from want of permission, whatever the registry calls it.
+// Lack of space is told apart from lack of permission, whatever the registry calls it.
 func TestFullRegistryIsNotADeniedOne(t *testing.T) {
 	t.Parallel()
 	const harbor = "adding 1.3 KiB of storage resource, which when updated to current usage of 10.0 MiB will exceed the configured upper limit of 10.0 MiB."

@@ -15,7 +15,7 @@ import (
 	"github.com/dct2notation/dct2notation/internal/transport"
 )
 
-// A hint follows the cause: to log in is advised only where that helps.
+// A hint follows the cause: logging in is advised only where that helps.
 func TestHintsFollowTheCause(t *testing.T) {
 	t.Parallel()
 	const login, again, rights = "log in with docker login ", "log in again with docker login ", "have the right granted"
@@ -29,7 +29,7 @@ func TestHintsFollowTheCause(t *testing.T) {
 		w.Header().Set("Www-Authenticate", `Basic realm="r"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	}
-	// Tokens go to everybody whose login is right, and this one is of no use.
+	// Everybody with the right login gets a token, and this one is of no use.
 	bearer := func(tokenStatus int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			switch {
@@ -64,7 +64,7 @@ func TestHintsFollowTheCause(t *testing.T) {
 		name     string
 		answer   http.HandlerFunc
 		loggedIn bool
-		want     string // of the hint of a push; empty: there is none
+		want     string // of the hint of a push; empty: no hint
 	}{
 		{"nobody is logged in", basic, false, login},
 		{"nobody is logged in, and gets a token", bearer(200), false, login},
@@ -103,7 +103,7 @@ func TestHintsFollowTheCause(t *testing.T) {
 			}
 		})
 	}
-	// What is wanted is said: to read needs no right to push.
+	// The error says what is needed: reading needs no right to push.
 	r := open(t, serve(t, basic)+"/app", -1, func(o *Options) { o.ReadOnly = true })
 	if err := r.CanPull(t.Context(), "").Err(); !strings.Contains(err.Error(), "as a user who may pull from this repository") {
 		t.Errorf("reading: got %v, want an error that asks for a user who may pull", err)
@@ -113,7 +113,7 @@ func TestHintsFollowTheCause(t *testing.T) {
 	}
 }
 
-// checkHint looks at the hint of an error, which is on a line of its own and whole.
+// checkHint checks the hint of an error, which is complete and on a line of its own.
 func checkHint(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil {
@@ -125,7 +125,7 @@ func checkHint(t *testing.T, err error, want string) {
 	}
 }
 
-// Behind a proxy that ends TLS and does not say so, a registry names itself without TLS.
+// Behind a proxy that ends TLS and does not say so, a registry gives its own address without TLS.
 func TestRegistryThatForgetsTLSIsNamed(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
@@ -177,7 +177,7 @@ func overTLS(t *testing.T, srv *httptest.Server, name string) *Repository {
 	return open(t, host+"/app", -1, func(o *Options) { o.Client, o.PlainHTTP = transport.Client(rt, nil), nil })
 }
 
-// A registry that is not where its name says has a hint of what may be another name or another scheme.
+// If a registry is not where its name says, a hint suggests another name or another scheme.
 func TestUnreachableRegistriesHaveAHint(t *testing.T) {
 	t.Parallel()
 	plain := httptest.NewServer(http.NotFoundHandler())
@@ -206,7 +206,7 @@ func TestUnreachableRegistriesHaveAHint(t *testing.T) {
 	}
 }
 
-// The hint of a bound is whole where the error is of a repository, and where it is of a registry.
+// The hint of a limit is complete, whether the error is about a repository or a registry.
 func TestHintsOfBoundsAreWhole(t *testing.T) {
 	t.Parallel()
 	host := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -29,7 +29,7 @@ func TestSignaturesAreFoundAndFetched(t *testing.T) {
 				t.Fatalf("before: got %v, %v, want none", list, err)
 			}
 			s := sign(t, subject, "a")
-			// Another process pushes: the list must not come from a memory.
+			// Another process pushes: the list must not come from a cache.
 			if err := s.push(t.Context(), open(t, reg.Host()+"/app", -1), subject); err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestForcedTagIsUsedWithoutAsking(t *testing.T) {
 	}
 }
 
-// indexOf is a referrers answer.
+// indexOf returns a referrers answer.
 func indexOf(t *testing.T, manifests ...ocispec.Descriptor) string {
 	t.Helper()
 	data, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: manifests})
@@ -156,7 +156,7 @@ func underTag(status int, mediaType, body string) http.HandlerFunc {
 	}
 }
 
-// A 404 that passes is not taken for a registry without the referrers API.
+// A momentary 404 does not mean that a registry lacks the referrers API.
 func TestMomentary404HidesNoReferrersAPI(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -207,7 +207,7 @@ func (n *notebook) HostHasReferrers(host string) (bool, error) {
 	return false, nil
 }
 
-// hideAPI has a proxy answer the referrers API with 404 from request number first on, n times.
+// hideAPI makes a proxy answer the referrers API with 404, n times from request number first on.
 func hideAPI(reg *registrytest.Registry, first, n int32) {
 	var asked atomic.Int32
 	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
@@ -223,7 +223,7 @@ func hideAPI(reg *registrytest.Registry, first, n int32) {
 	})
 }
 
-// What had the referrers API before is not believed to have none, however often that is said.
+// A repository that had the referrers API is not believed to lack it, however often it says so.
 func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -254,8 +254,8 @@ func TestHiddenReferrersAPIIsUnknown(t *testing.T) {
 	}
 }
 
-// Where another repository of the host has shown the referrers API, no API is believed only after one
-// more question; and believed then, as a host may route to several registries.
+// If another repository of the host has shown the referrers API, its absence is believed only
+// after one more request. It is believed then, as a host may route to several registries.
 func TestHostThatHasTheAPIIsAskedOnceMore(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -290,7 +290,8 @@ func TestHostThatHasTheAPIIsAskedOnceMore(t *testing.T) {
 	}
 }
 
-// It is asked once more also where the other repository shows the API only after this one was asked.
+// One more request is made even if the other repository shows the API only after this one was
+// asked.
 func TestHostThatShowsTheAPILaterIsAskedOnceMore(t *testing.T) {
 	t.Parallel()
 	for lies, moved := range map[int32]bool{2: true, 3: true, 4: true, 5: true, 1000: false} {
@@ -324,8 +325,8 @@ func TestHostThatShowsTheAPILaterIsAskedOnceMore(t *testing.T) {
 	}
 }
 
-// A list that was looked for in a tag is not pushed beside once another image has shown the API; and a 404
-// where the API was a moment ago leaves it unknown.
+// After another image has shown the API, nothing is pushed beside a list that was looked up in a
+// tag. A 404 where the API was a moment ago leaves it unknown.
 func TestPushRestsOnTheListThatWasLookedAt(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -352,7 +353,8 @@ func TestPushRestsOnTheListThatWasLookedAt(t *testing.T) {
 	}
 }
 
-// Something that answers for a while as the API would, and lists nothing to the end, is not remembered.
+// A server that answers for a while as the API would, but lists nothing to the end, is not
+// remembered.
 func TestReferrersAPIThatListsNothingIsNotRemembered(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
@@ -388,7 +390,7 @@ func TestReferrersAPIThatListsNothingIsNotRemembered(t *testing.T) {
 	}
 }
 
-// The API is asked for again before anything rests on there being none.
+// The API is requested again before anything relies on its absence.
 func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -425,7 +427,7 @@ func TestReferrersAPIThatComesBackIsUsed(t *testing.T) {
 	}
 }
 
-// A registry that answers a push as one with the API does has it, whatever it said before.
+// A registry that answers a push as one with the API does has the API, whatever it said before.
 func TestPushThatTellsOfTheAPIStopsTheRepository(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -453,7 +455,7 @@ func TestPushThatTellsOfTheAPIStopsTheRepository(t *testing.T) {
 	}
 }
 
-// Which answers say that there is no referrers API, and which leave it open.
+// Which answers mean that there is no referrers API, and which leave that unknown.
 func TestAnswersForTheReferrersAPI(t *testing.T) {
 	t.Parallel()
 	const list = `{"schemaVersion":2,"manifests":[]}`
@@ -513,8 +515,8 @@ func TestAnswersForTheReferrersAPI(t *testing.T) {
 	}
 }
 
-// A new list is made only where the registry itself says that there is none: a proxy's 404
-// between two requests must not hide the signatures of others.
+// A new list is made only if the registry itself says that there is none: a proxy's 404 between
+// two requests must not hide the signatures of others.
 func TestPushKeepsTheListThatAProxyHides(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})

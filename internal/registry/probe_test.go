@@ -49,7 +49,7 @@ func TestProbesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// A begun upload is what shows up in the count, so that zero means something.
+// An upload that has begun shows in the count, so that zero means something.
 func TestUploadsAreCountedUntilTheyEnd(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{RefuseDelete: true})
@@ -90,7 +90,7 @@ func TestMissingRepositoryIsNotPullable(t *testing.T) {
 	}
 }
 
-// An upload that is to go on elsewhere is not followed: the credentials would go along.
+// An upload that would continue elsewhere is not followed: the credentials would go along.
 func TestUploadElsewhereIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 10)
@@ -123,7 +123,7 @@ func TestWebPageIsNoRegistry(t *testing.T) {
 	}
 }
 
-// Bytes that are not those asked for are no image.
+// Bytes other than the requested ones are not an image.
 func TestImageWithOtherBytesIsNotReadable(t *testing.T) {
 	t.Parallel()
 	host := serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -89,8 +89,8 @@ func TestAllSignersOfAnImageAreListed(t *testing.T) {
 	}
 }
 
-// The registry stores what it got and the connection breaks before it says so, at each
-// request of a push in turn. Whatever happened, the same bytes again give one signature.
+// The registry stores what it got, and the connection breaks before it says so, at each request of
+// a push in turn. Whatever happened, pushing the same bytes again gives one signature.
 func TestReplayListsOnce(t *testing.T) {
 	t.Parallel()
 	for kind := range 4 {
@@ -124,7 +124,7 @@ func TestReplayListsOnce(t *testing.T) {
 	}
 }
 
-// Transport repeats the PUT that ends an upload; the session is gone by then.
+// Transport repeats the PUT that ends an upload, whose session is gone by then.
 func TestUploadWhoseAnswerIsLostSucceeds(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true, TwoStepUploads: true})
@@ -184,7 +184,8 @@ func TestCollectedConfigIsPushedAgain(t *testing.T) {
 	}
 }
 
-// What is under the referrers tag and is no list is neither replaced nor added to, and the tag is named.
+// What is under the referrers tag and is not a list is neither replaced nor extended, and the tag
+// is named.
 func TestWhatIsNoListIsLeftAsItIs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ mediaType, content string }{
@@ -250,7 +251,7 @@ func TestOneTokenServesAllRequests(t *testing.T) {
 		if _, err := r.Resolve(t.Context(), subject.Digest); err != nil {
 			t.Fatal(err)
 		}
-		before := reg.Requests() // with it came 401 and a token
+		before := reg.Requests() // this included the 401 and a token
 		s := sign(t, subject, "a")
 		if err := s.push(t.Context(), r, subject); err != nil {
 			t.Fatal(err)
@@ -266,8 +267,8 @@ func TestOneTokenServesAllRequests(t *testing.T) {
 	}
 }
 
-// Somebody deleted signatures and left their entries in the list: registries then take no list
-// any more that has them. The next push takes these off, and nothing else.
+// Somebody deleted signatures and left their entries in the list. Registries then accept no list
+// that has these entries. The next push removes them, and nothing else.
 func TestEntriesOfWhatIsGoneDoNotBlockTheNextSignature(t *testing.T) {
 	t.Parallel()
 	for name, blobUnknown := range map[string]bool{"404": false, "docker-registry's 400": true} {
@@ -316,7 +317,7 @@ func TestEntriesOfWhatIsGoneDoNotBlockTheNextSignature(t *testing.T) {
 	}
 }
 
-// What the registry does not say is gone stays listed, and the push fails as it does.
+// An entry stays listed unless the registry says that it is gone, and the push fails.
 func TestEntriesInDoubtStayListed(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
@@ -398,7 +399,7 @@ func TestPushKeepsItsCause(t *testing.T) {
 	}
 }
 
-// Tags that cannot be changed are not the fault of whoever signs, nor of a policy for images.
+// Immutable tags are the fault neither of the signer nor of a policy for images.
 func TestImmutableTagsAreNamed(t *testing.T) {
 	t.Parallel()
 	for status, body := range map[int]string{
@@ -422,8 +423,8 @@ func TestImmutableTagsAreNamed(t *testing.T) {
 	}
 }
 
-// A push never waits for itself, however few requests may be in flight: uploads that are answered with a few words
-// once did, as soon as as many were under way.
+// A push never waits for itself, however few requests may be in flight. Uploads that are answered
+// with a few words once did, as soon as that many were in progress.
 func TestPushesNeedOneRequestAtATime(t *testing.T) {
 	t.Parallel()
 	for _, two := range []bool{false, true} {
@@ -455,7 +456,8 @@ func TestPushesNeedOneRequestAtATime(t *testing.T) {
 	}
 }
 
-// Only the answer of a registry with the referrers API that names the image, once, says that it is listed.
+// Only an answer of a registry with the referrers API that names the image, once, means that it is
+// listed.
 func TestPushIsToldOfItsSubject(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -74,7 +74,7 @@ func image(t *testing.T, reg *registrytest.Registry, seed string) ocispec.Descri
 	return desc
 }
 
-// A signature is what PushSignature takes. The envelope is no real one: nobody looks.
+// A signature is what PushSignature takes. The envelope is not a real one: nobody looks.
 type signature struct {
 	envelope, manifest []byte
 	desc               ocispec.Descriptor
@@ -97,7 +97,7 @@ func (s signature) push(ctx context.Context, r *Repository, subject ocispec.Desc
 	return err
 }
 
-// listed is what a client without memory sees.
+// listed returns what a client without a cache sees.
 func listed(t *testing.T, reg *registrytest.Registry, subject ocispec.Descriptor) map[string]int {
 	t.Helper()
 	list, err := reg.Signatures("app", subject.Digest.String())
@@ -111,7 +111,7 @@ func listed(t *testing.T, reg *registrytest.Registry, subject ocispec.Descriptor
 	return seen
 }
 
-// serve is a registry that lies as the handler says.
+// serve starts a registry that lies as the handler says.
 func serve(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
 	srv := httptest.NewServer(h)

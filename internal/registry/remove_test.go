@@ -59,7 +59,7 @@ func TestRemovedSignatureIsGoneAndTheOthersStay(t *testing.T) {
 		if err != nil || got.MediaType != jws || !strings.Contains(string(got.Envelope), "us") {
 			t.Fatalf("got %+v, %v, want the stored one of us", got, err)
 		}
-		for range 2 { // a second time it is gone already
+		for range 2 { // the second time it is already gone
 			if err := r.RemoveSignature(t.Context(), subject.Digest, ours); err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestRemovedSignatureIsGoneAndTheOthersStay(t *testing.T) {
 		if err := r.RemoveSignature(t.Context(), other.Digest, elsewhere); err != nil {
 			t.Fatal(err)
 		}
-		// Both lists are empty, and so the same bytes: neither took the other along.
+		// Both lists are empty, and so the same bytes: removing one did not remove the other.
 		for _, s := range []ocispec.Descriptor{subject, other} {
 			again := pushed(t, r, s, "again")
 			if got := listed(t, reg, s); len(got) != 1 || got[again.String()] != 1 {
@@ -97,8 +97,8 @@ func TestRemovedSignatureIsGoneAndTheOthersStay(t *testing.T) {
 	})
 }
 
-// Each request in turn has its effect and loses its answer, as when the process is killed
-// there. Whatever happened, no entry points to nothing, and once more finishes it.
+// Each request in turn takes effect and loses its answer, as if the process were killed there.
+// Whatever happened, no entry points to nothing, and a second removal finishes it.
 func TestRemovalMayBeCutAnywhere(t *testing.T) {
 	t.Parallel()
 	bothKinds(t, registrytest.Options{}, func(t *testing.T, reg *registrytest.Registry) {
@@ -115,7 +115,7 @@ func TestRemovalMayBeCutAnywhere(t *testing.T) {
 				}
 				return false
 			})
-			_ = r.RemoveSignature(t.Context(), subject.Digest, ours) // what it says is not the point
+			_ = r.RemoveSignature(t.Context(), subject.Digest, ours) // its result does not matter here
 			reg.SetHook(nil)
 			for d := range listed(t, reg, subject) {
 				if !stored(t, reg, digest.Digest(d)) {
@@ -132,7 +132,7 @@ func TestRemovalMayBeCutAnywhere(t *testing.T) {
 	})
 }
 
-// Where an entry points to nothing, notation gives up on all signatures of the image.
+// If an entry points to nothing, notation gives up on all signatures of the image.
 func TestEntryOfWhatIsGoneIsTakenOffTheList(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
@@ -156,13 +156,13 @@ func TestEntryOfWhatIsGoneIsTakenOffTheList(t *testing.T) {
 	}
 }
 
-// A signature that was pushed with the tag forced is in that list even where there is an API.
+// A signature that was pushed with the tag forced is in that list even if there is an API.
 func TestForcedTagIsUnlistedToo(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
 	subject := image(t, reg, "1")
 	forced := open(t, reg.Host()+"/app", 0, func(o *Options) { o.ForceReferrersTag = true })
-	// Answering without OCI-Subject, the registry makes oras-go keep the list as well.
+	// An answer without OCI-Subject makes oras-go keep the list as well.
 	reg.SetHook(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
 		next.ServeHTTP(withoutSubject{w}, req)
 		return true
@@ -273,7 +273,7 @@ func TestOnlySignaturesOfTheImageAreTakenForOne(t *testing.T) {
 	}
 }
 
-// Gone is what the registry itself says is gone.
+// Only what the registry itself says is gone is gone.
 func TestDoubtfulAnswersAreNotGone(t *testing.T) {
 	t.Parallel()
 	d, s := digest.FromString("image"), digest.FromString("signature")
@@ -313,7 +313,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, `{"errors":[{"code":%q}]}`, code)
 }
 
-// Where nothing can be deleted nothing is unlisted either, and the user hears what to do.
+// If nothing can be deleted, nothing is unlisted either, and the user is told what to do.
 func TestRefusedDeletionLeavesTheListAsItIs(t *testing.T) {
 	t.Parallel()
 	bothKinds(t, registrytest.Options{RefuseDelete: true}, func(t *testing.T, reg *registrytest.Registry) {
@@ -334,7 +334,6 @@ func TestRefusedDeletionLeavesTheListAsItIs(t *testing.T) {
 	})
 }
 
-// That tags cannot be changed is said where signatures are removed, too.
 func TestImmutableTagsAreNamedWhenDeleting(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusBadRequest, http.StatusPreconditionFailed} {
@@ -389,8 +388,8 @@ func TestRemovalsAndPushesLoseNoEntry(t *testing.T) {
 	}
 }
 
-// A proxy's 404 neither spares taking a signature off the list, which would leave an entry that
-// leads to nothing, nor says that manifests are deleted here.
+// A proxy's 404 says neither that there is no list, which would leave an entry that leads to
+// nothing, nor that manifests can be deleted here.
 func TestRemovalNeedsTheRegistrysOwnWord(t *testing.T) {
 	t.Parallel()
 	for name, hit := range map[string]func(*http.Request) bool{

@@ -173,8 +173,8 @@ func TestHeadThatSaysLittleIsCompletedByGet(t *testing.T) {
 	}
 }
 
-// A tag's answer spares the question for its digest if it says all that this would, and then
-// alone: what is left open is asked for, and hashed if need be.
+// A tag's answer saves the request for its digest only if it says all that this request would.
+// What is left open is requested, and hashed if need be.
 func TestTagSparesTheQuestionForItsDigest(t *testing.T) {
 	t.Parallel()
 	const body = `{"schemaVersion":2}`
@@ -227,7 +227,7 @@ func TestTagSparesTheQuestionForItsDigest(t *testing.T) {
 	}
 }
 
-// What was hashed, a tag's answer does not replace.
+// A tag's answer does not replace what was hashed.
 func TestTagDoesNotChangeWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	const body = `{"schemaVersion":2}`
@@ -249,8 +249,8 @@ func TestTagDoesNotChangeWhatIsKnown(t *testing.T) {
 	}
 }
 
-// What answers HEAD without the digest, or not as a manifest, may be anything that stands
-// before the registry: its bytes are hashed.
+// An answer to HEAD without the digest, or not as a manifest, may come from anything in front of
+// the registry: its bytes are hashed.
 func TestHeadThatDoesNotNameTheDigestIsHashed(t *testing.T) {
 	t.Parallel()
 	const body, page = `{"schemaVersion":2}`, "<html>log in</html>"
@@ -279,7 +279,7 @@ func TestHeadThatDoesNotNameTheDigestIsHashed(t *testing.T) {
 	}
 }
 
-// A page that answers for a tag is no image, and so no other image than the signed one.
+// A web page in answer to a tag is not an image, so it is not another image than the signed one.
 func TestTagOfAWebPageIsUnknown(t *testing.T) {
 	t.Parallel()
 	for _, head := range []int{http.StatusOK, http.StatusNotFound, http.StatusMethodNotAllowed} {
@@ -312,8 +312,8 @@ func TestErrorsShowNoQueries(t *testing.T) {
 	}
 }
 
-// Only what cannot be run is a list of signatures, whatever the tag is called; and a list that
-// was read for its image is not asked for again.
+// Only what cannot be run is a list of signatures, whatever its tag is called. A list that was
+// read for its image is not requested again.
 func TestReferrersListsAreRecognised(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})
@@ -347,7 +347,7 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 	if _, err := r.IsReferrersList(t.Context(), "sha256-"+digest.FromString("gone").Encoded()); err == nil {
 		t.Error("a tag that is not there: got no error, want an unknown answer, as it was listed")
 	}
-	// What is listed and cannot be read now may be an image, which is nothing to anybody as long as the
+	// A listed entry that cannot be read now may be an image, which matters to nobody as long as the
 	// index has no signature.
 	reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
 		hit := strings.HasSuffix(req.URL.Path, list[0].Digest.String())
@@ -397,7 +397,7 @@ func TestReferrersListsAreRecognised(t *testing.T) {
 	}
 }
 
-// A list that has no end is given up at its budget, which the error says how to raise.
+// An endless list is given up at its budget, and the error says how to raise it.
 func TestEndlessListsAreGivenUp(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -436,13 +436,13 @@ func TestEndlessListsAreGivenUp(t *testing.T) {
 	}
 }
 
-// A tag is gone by the registry's own word alone, given for GET: HEAD has no body, and a proxy's
-// 404 or a repository that nobody may see hides a tag that was moved.
+// Only the registry's own answer to GET says that a tag is gone: HEAD has no body, and a proxy's
+// 404 or a hidden repository hides a tag that was moved.
 func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 	t.Parallel()
 	const own, any404, listed = `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`, `{"errors":[{"code":"NOT_FOUND"}]}`, `{"name":"app","tags":null}`
 	for _, c := range []struct {
-		body, tags string // tags: what the list of tags is answered with; empty: the same 404
+		body, tags string // tags: the answer to the list of tags; empty: the same 404
 		gone       bool
 	}{
 		{own, "", true},
@@ -475,13 +475,13 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 		if _, err := r.Resolve(t.Context(), digest.FromString("gone")); lookup.IsAbsent(err) != c.gone {
 			t.Errorf("%q, tags %q, by digest: got %v, want absent %v", c.body, c.tags, err, c.gone)
 		}
-		// What undo is to remove was there: a proxy that knows the codes of registries is not enough.
+		// What undo should remove did exist: a proxy that knows the codes of registries is not enough.
 		stored := r.StoredSignature(t.Context(), digest.FromString("image"), digest.FromString("gone"))
 		if _, absent := stored.Absent(); absent != (c.gone && c.tags != "") {
 			t.Errorf("%q, tags %q, of a signature: got absent %v, %v, want %v", c.body, c.tags, absent, stored.Err(), c.gone && c.tags != "")
 		}
 	}
-	// A proxy says so for a moment, of each path, and the list of tags is the registry's when it is asked.
+	// A proxy says so for a moment, for each path, and the registry itself answers the list of tags.
 	reg := start(t, registrytest.Options{})
 	there := image(t, reg, "v1")
 	var mu sync.Mutex
@@ -503,7 +503,7 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 	if _, err := r.Resolve(t.Context(), there.Digest); failure.Of(err) != failure.Transient {
 		t.Errorf("an image that was refused for a moment: got %v, want class %s", err, failure.Transient)
 	}
-	// One that does not know HEAD has tag and image all the same.
+	// A registry that does not know HEAD has tag and image all the same.
 	for _, status := range []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented} {
 		reg := start(t, registrytest.Options{})
 		want := image(t, reg, "v1")
@@ -523,8 +523,8 @@ func TestOnlyTheRegistrySaysThatATagIsGone(t *testing.T) {
 	}
 }
 
-// A page without the member for its entries is an error: it would end the list, and what follows would
-// seem not to be there.
+// A page without the member for its entries is an error: it would end the list, and what follows
+// would seem to be missing.
 func TestAPageThatIsNoListEndsNoList(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{})

@@ -17,13 +17,13 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// isInOne reports whether a request is to store a blob at once.
+// isInOne reports whether a request stores a blob at once.
 func isInOne(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Query().Get("digest") != ""
 }
 
-// Whatever a registry makes of an upload in one request, it gets the blob; where it cannot
-// do that, it is not asked for every time.
+// Whatever a registry makes of an upload in one request, it gets the blob. If it cannot do that,
+// it is not asked for it every time.
 func TestUploadFallsBackOnTwoRequests(t *testing.T) {
 	t.Parallel()
 	status := func(code int) registrytest.Hook {
@@ -96,7 +96,7 @@ func TestUploadFallsBackOnTwoRequests(t *testing.T) {
 	}
 }
 
-// A server that does not answer HEAD takes signatures and files all the same.
+// A server that does not answer HEAD accepts signatures and files all the same.
 func TestBlobsAreStoredWhereHeadIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusMethodNotAllowed, http.StatusNotImplemented} {
@@ -123,7 +123,7 @@ func TestBlobsAreStoredWhereHeadIsRefused(t *testing.T) {
 	}
 }
 
-// Two requests would meet the same.
+// An upload in two requests would be refused too.
 func TestUploadThatIsRefusedForGoodIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -156,8 +156,8 @@ func TestUploadThatIsRefusedForGoodIsNotRepeated(t *testing.T) {
 	}
 }
 
-// A registry may not look at a manifest's blobs, so one that says 201 and keeps nothing must
-// be found out before it gets the manifest.
+// A registry may not check a manifest's blobs. One that says 201 and keeps nothing must be found
+// out before it gets the manifest.
 func TestFirstBlobInOneRequestIsLookedFor(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -181,7 +181,7 @@ func TestFirstBlobInOneRequestIsLookedFor(t *testing.T) {
 	}
 }
 
-// Where blobs vanish, uploads in one request are not gone on with.
+// If blobs vanish, uploads in one request end.
 func TestUnknownBlobEndsUploadsInOneRequest(t *testing.T) {
 	t.Parallel()
 	reg := start(t, registrytest.Options{Referrers: true})
@@ -218,8 +218,8 @@ func count(reg *registrytest.Registry, method string) int {
 	return n
 }
 
-// The bytes and the digest arrive where the upload is to go on, with what else is in that
-// address, however it is written.
+// The bytes and the digest arrive where the upload continues, with all else in that address,
+// however it is written.
 func TestUploadGoesOnAtItsLocation(t *testing.T) {
 	t.Parallel()
 	const blob = `{"a":"blob"}`
@@ -284,7 +284,7 @@ func TestUploadIsNotFollowedToAnotherPlace(t *testing.T) {
 	}
 }
 
-// An answer that was redirected from elsewhere cannot take the upload there either.
+// A redirected answer cannot take the upload elsewhere either.
 func TestRedirectedUploadStaysWithTheRegistry(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 10)

@@ -28,12 +28,12 @@ func TestCheckRefusesWhatReadersDifferOn(t *testing.T) {
 	}
 }
 
-// nested returns a value in so many arrays and objects.
+// nested returns a value inside depth arrays and objects.
 func nested(depth int) string {
 	return strings.Repeat(`[{"a":`, depth/2) + strings.Repeat("[", depth%2) + "1" + strings.Repeat("]", depth%2) + strings.Repeat("}]", depth/2)
 }
 
-// trail is a rule that writes down where it was asked, and refuses one name and one value.
+// trail is a rule that records where it was asked, and refuses one name and one value.
 type trail struct {
 	seen *[]string
 	at   string

@@ -42,7 +42,7 @@ func TestChallengesCostNoConnections(t *testing.T) {
 		connections.Store(0)
 		rt := mustNew(t, Options{Retries: -1})
 		for range 5 {
-			// A new client each: every request is challenged.
+			// A new client each time: every request is challenged.
 			resp, err := Client(rt, nil).Do(request(t, t.Context(), "GET", srv.URL+path, ""))
 			if err != nil {
 				t.Fatal(err)
@@ -57,7 +57,7 @@ func TestChallengesCostNoConnections(t *testing.T) {
 	}
 }
 
-// dripping gives a byte in an hour.
+// dripping yields a byte an hour.
 type dripping struct{ closed chan struct{} }
 
 func (d dripping) Read(p []byte) (int, error) {
@@ -78,7 +78,7 @@ func (d dripping) Close() error {
 	return nil
 }
 
-// Closing a body does not wait for one that does not come, nor read one that is long.
+// Closing a body neither waits for one that does not come nor reads a long one.
 func TestClosingABodyDoesNotWaitForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestClosingABodyDoesNotWaitForIt(t *testing.T) {
 	})
 }
 
-// steady gives bytes at a rate for ever.
+// steady yields bytes at a fixed rate forever.
 type steady struct{ perSecond int }
 
 func (s steady) Read(p []byte) (int, error) {

@@ -12,7 +12,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 )
 
-// One request in flight and a manifest without a length: oras-go would ask HEAD while it
+// With one request in flight and a manifest without a length, oras-go would send HEAD while it
 // holds the GET, and wait for itself.
 func TestManifestsWithoutLengthDoNotBlock(t *testing.T) {
 	t.Parallel()
@@ -57,8 +57,8 @@ func TestEndlessManifestIsRefused(t *testing.T) {
 	}
 }
 
-// net/http reads the proxy variables once per process and never for loopback hosts: the
-// client runs in a process of its own and asks for a name that only the proxy knows.
+// net/http reads the proxy variables once per process and never for loopback hosts. So the client
+// runs in its own process and requests a name that only the proxy knows.
 func TestProxyVariablesAreHonoured(t *testing.T) {
 	if os.Getenv("TRANSPORT_PROXY_CLIENT") != "" {
 		tr := mustNew(t, Options{})

@@ -99,8 +99,8 @@ func TestSlotIsHeldUntilTheBodyIsClosed(t *testing.T) {
 	})
 }
 
-// What only says what became of a request is read at once, and holds no slot: whoever asks for more before
-// closing it waits for nobody. An answer that is long holds it.
+// An answer that only says what became of a request is read at once, and holds no slot: whoever
+// sends more before closing it waits for nobody. A long answer holds its slot.
 func TestShortAnswersHoldNoSlot(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
@@ -164,7 +164,7 @@ func TestWaitingHoldsNoSlot(t *testing.T) {
 	})
 }
 
-// The second request queues for the slot when the first is told to go away.
+// The second request waits for the slot when the first is throttled.
 func TestPauseHoldsForThoseAlreadyQueued(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -233,7 +233,8 @@ func pipe() (*io.PipeWriter, func(*http.Request) (*http.Response, error)) {
 	}
 }
 
-// A stalled answer to a push keeps its status: whoever reads the text learns that it stalled, as with a GET.
+// A stalled answer to a push keeps its status. Whoever reads the text learns that it stalled, as
+// with a GET.
 func TestStalledBodyEnds(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"GET", "PUT"} {

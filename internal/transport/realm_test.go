@@ -13,8 +13,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// tokens is a registry whose token server is elsewhere: at another name, though it is the
-// same machine here.
+// tokens is a registry whose token server has another name, though it is the same machine here.
 func tokens(t *testing.T, w *witness, realm func(tokenServer string) string) *httptest.Server {
 	t.Helper()
 	issuer := w.server(t, "token server", func(rw http.ResponseWriter, r *http.Request) {
@@ -48,8 +47,8 @@ func ask(t *testing.T, reg *httptest.Server, tokenHosts ...string) (int, error) 
 // named gives the token server's address another name than the registry's 127.0.0.1.
 func named(address string) string { return strings.Replace(address, "127.0.0.1", "localhost", 1) }
 
-// Credentials go to a token server elsewhere only if the user has named it, and then also
-// to a private one.
+// Credentials go to a token server elsewhere only if the user has named it, and then also to a
+// private one.
 func TestTokenServersElsewhereHaveToBeAllowed(t *testing.T) {
 	t.Parallel()
 	challenge := func(issuer string) string {
@@ -73,7 +72,7 @@ func TestTokenServersElsewhereHaveToBeAllowed(t *testing.T) {
 	}
 }
 
-// The registry's own host may issue tokens at another port, without being asked for.
+// The registry's own host may issue tokens at another port without being named.
 func TestTokenServerOnTheRegistrysHostIsItsOwn(t *testing.T) {
 	t.Parallel()
 	w := &witness{seen: map[string]string{}}
@@ -85,7 +84,7 @@ func TestTokenServerOnTheRegistrysHostIsItsOwn(t *testing.T) {
 	}
 }
 
-// Whatever a challenge looks like, no credential goes anywhere by it.
+// Whatever a challenge looks like, it sends no credential anywhere.
 func TestHostileChallengesSendNothing(t *testing.T) {
 	t.Parallel()
 	for name, challenge := range map[string]func(issuer string) string{
@@ -113,8 +112,8 @@ func TestHostileChallengesSendNothing(t *testing.T) {
 	}
 }
 
-// Of several challenges, in one header or in two, the one that can be answered is; the schemes are
-// named where none can.
+// Of several challenges, in one header or in two, the one that can be answered is answered. If
+// none can, the error names the schemes.
 func TestTheChallengeThatCanBeAnsweredIs(t *testing.T) {
 	t.Parallel()
 	server, err := url.Parse("https://registry.example.com/v2/")
@@ -158,7 +157,7 @@ func TestTheChallengeThatCanBeAnsweredIs(t *testing.T) {
 	}
 }
 
-// FuzzChallenges: no realm is shown to oras-go but those that were judged.
+// FuzzChallenges: oras-go sees no realms but those that were judged.
 func FuzzChallenges(f *testing.F) {
 	server, err := url.Parse("https://registry.example.com/v2/")
 	if err != nil {

@@ -193,7 +193,8 @@ func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
 	}
 }
 
-// A caller with a pace of its own is told of each failure at once. What the server asks for counts.
+// A caller with a pace of its own gets each failure at once. What the server asks for still
+// counts.
 func TestOwnPaceIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -271,7 +272,7 @@ func TestDeadlineTooNearReturnsTheAnswer(t *testing.T) {
 	})
 }
 
-// The header of each answer is told, also of one that is tried again.
+// The header of each answer is reported, also of one that is tried again.
 func TestAnswersAreTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -292,7 +293,7 @@ func TestAnswersAreTold(t *testing.T) {
 	})
 }
 
-// Each try is told, with what became of it.
+// Each try is reported, with its outcome.
 func TestTriesAreTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -58,7 +58,7 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 	}
 }
 
-// Whatever a server says of the credentials that it was sent, it is not repeated.
+// If a server repeats the credentials that it was sent, errors do not.
 func TestUsedCredentialsAreTakenOutOfErrors(t *testing.T) {
 	t.Parallel()
 	const password = `pa"ss wo/rd&+` + canary
@@ -96,7 +96,7 @@ func TestUsedCredentialsAreTakenOutOfErrors(t *testing.T) {
 	}
 }
 
-// A long run uses tokens without end: the last ones are known, and no more than fit.
+// A long run uses tokens without end: only the last ones are kept, as many as fit.
 func TestSecretsOfLongAgoAreForgotten(t *testing.T) {
 	t.Parallel()
 	var s secrets
@@ -112,7 +112,8 @@ func TestSecretsOfLongAgoAreForgotten(t *testing.T) {
 	}
 }
 
-// A password that was not escaped makes no address, and net/http would ask a host called http.
+// A password that was not escaped makes an invalid address, and net/http would ask a host called
+// http.
 func TestProxyThatIsNoAddressIsRefused(t *testing.T) {
 	for value, good := range map[string]bool{
 		"": true, "proxy:3128": true, "http://me:" + canary + "@proxy:3128": true, "http://me:" + canary + "%2F@proxy:3128": true,
@@ -126,7 +127,7 @@ func TestProxyThatIsNoAddressIsRefused(t *testing.T) {
 	}
 }
 
-// witness records what each of several servers was told.
+// witness records what each of several servers was sent.
 type witness struct {
 	mu   sync.Mutex
 	seen map[string]string
@@ -257,7 +258,8 @@ func TestCredentialsComeFromDockersConfiguration(t *testing.T) {
 	}
 }
 
-// Why there is no credential is said by file, helper and kind of fault, and nothing of one is.
+// The error says by file, helper and kind of fault why there is no credential, and shows nothing
+// of one.
 func TestUnusableCredentialsSayWhatIsWrong(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("helpers are shell scripts here")

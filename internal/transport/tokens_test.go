@@ -16,8 +16,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// issuers are servers that want tokens, each with its own token server, which wants the password of that
-// server. They answer in a second.
+// issuers are servers that require tokens. Each has its own token server, which requires that
+// server's password. They answer in a second.
 type issuers struct {
 	realm func(host string) string                               // nil: its own host
 	token func(host string, scopes []string) (int, string)       // nil: one that names the scopes, for 300 s
@@ -77,7 +77,7 @@ func granted(scopes []string) string {
 	return fmt.Sprintf(`{"token":%q,"expires_in":300}`, names(scopes))
 }
 
-// names are those of the scopes' repositories.
+// names returns the names of the scopes' repositories.
 func names(scopes []string) string {
 	var all []string
 	for _, s := range scopes {
@@ -92,7 +92,7 @@ func (s *issuers) note(what string) {
 	s.log = append(s.log, what)
 }
 
-// since returns what was asked for since it was called last.
+// since returns what was requested since its last call.
 func (s *issuers) since() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,12 +128,12 @@ func expecting(c *auth.Client, host, all string) {
 	Expect(c, host, scopes)
 }
 
-// Where tokens are issued a server says once; whatever comes of a token that was asked for ahead, the
+// A server says once where its tokens are issued. Whatever comes of a token requested ahead, the
 // repository is read, or refused as it would have been.
 func TestTokensAreAskedForAhead(t *testing.T) {
 	t.Parallel()
 	const h = "r.example"
-	single := func(_ string, scopes []string) (int, string) { // grants the first alone, and says nothing of it
+	single := func(_ string, scopes []string) (int, string) { // grants only the first, and does not say so
 		return 200, granted(scopes[:1])
 	}
 	for name, c := range map[string]struct {
@@ -236,7 +236,7 @@ func TestTokensAreAskedForAhead(t *testing.T) {
 	}
 }
 
-// Many that need the same token ask once, and who gives up takes it from nobody else.
+// Many that need the same token request it once, and one that gives up takes it from nobody else.
 func TestATokenIsAskedForOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -273,7 +273,7 @@ func TestTokensAreRenewedBeforeTheyEnd(t *testing.T) {
 	for name, c := range map[string]struct{ life, after, tokens int }{
 		"in its time":   {300, 200, 0},
 		"near its end":  {300, 260, 1},
-		"far too short": {1, 5, 0}, // else there would be one for each request
+		"far too short": {1, 5, 0}, // otherwise each request would need one
 		"not said":      {0, 10_000, 0},
 		"for ever":      {1 << 62, 10_000, 0},
 		"below zero":    {-1, 10_000, 0},
@@ -299,7 +299,8 @@ func TestTokensAreRenewedBeforeTheyEnd(t *testing.T) {
 	}
 }
 
-// What one server says of its tokens is of no other, and nobody whom it redirects to can say it.
+// What one server says of its tokens applies to no other, and a server that it redirects to cannot
+// say it.
 func TestCredentialsOfARegistryStayWithIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -315,7 +316,7 @@ func TestCredentialsOfARegistryStayWithIt(t *testing.T) {
 		if got := s.since(); strings.Contains(got, "with") || strings.Count(got, "token") != 6 || strings.Count(got, "401") != 3 {
 			t.Errorf("got %s, want two tokens of each host, with its own password", got)
 		}
-		// Later answers are judged as the first.
+		// Later answers are judged like the first.
 		s.realm, s.read = func(string) string { return "https://evil.example/token" }, func(string, string, string) (int, string) { return 401, "" }
 		var realm *RealmError
 		if _, err := read(t.Context(), c, "r.example", "c"); !errors.As(err, &realm) {

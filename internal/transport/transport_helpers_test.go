@@ -63,7 +63,7 @@ func failing(err error) func(*http.Request) (*http.Response, error) {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// waits collects what OnWait is told.
+// waits collects what OnWait reports.
 type waits struct {
 	mu  sync.Mutex
 	all []string

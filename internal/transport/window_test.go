@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// host answers so many requests at once, each in 20 ms; others wait for their turn. It may throttle.
+// host answers atOnce requests at a time, each in 20 ms; others wait their turn. It may throttle.
 type host struct {
 	atOnce chan struct{}
-	late   int // one of so many answers waits for a core of our own as well; 0: none does
+	late   int // one answer in so many also waits for a core of our own; 0: none does
 
 	mu       sync.Mutex
 	now      int
@@ -55,8 +55,8 @@ func (h *host) RoundTrip(req *http.Request) (*http.Response, error) {
 	return status(http.StatusOK)(req)
 }
 
-// since returns how many requests were at the same time at most, and how many were answered, since it was
-// last called.
+// since returns how many requests were in flight at most, and how many were answered, since its
+// last call.
 func (h *host) since() (most, answered int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Certificates that have ended, soon end or have not begun are told of.
+// Certificates that have expired, soon expire or are not valid yet are reported.
 func TestAgeOfCertificatesIsTold(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)

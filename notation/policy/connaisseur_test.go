@@ -11,9 +11,9 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// ruledBy is the validator that Connaisseur 3.10 takes for an image, given as it names images
-// itself: * goes before and behind each pattern and crosses slashes; of those that match,
-// more components win, then the longer common beginning of one component after the other,
+// ruledBy returns the validator that Connaisseur 3.10 chooses for an image, named as Connaisseur
+// names it. It adds * before and after each pattern, which also matches slashes. Of the patterns
+// that match, more components win, then the longer common prefix of one component after the other,
 // then the longer component.
 func ruledBy(t *testing.T, o *policy.Output, image string) string {
 	t.Helper()
@@ -50,8 +50,8 @@ func specificity(pattern, image string) []int {
 	return append(rank, lengths...)
 }
 
-// Each image gets the validator of its repository, whether it is named by tag, by digest or
-// by both, and one that has the name of an allowed one within its own gets none.
+// Each image gets the validator of its repository, whether it is named by tag, by digest or by
+// both. An image whose name contains an allowed one gets none.
 func TestConnaisseurJudgesImagesByTheirOwnRepository(t *testing.T) {
 	t.Parallel()
 	const digest = "@sha256:0000000000000000000000000000000000000000000000000000000000000000"
@@ -77,9 +77,9 @@ func TestConnaisseurJudgesImagesByTheirOwnRepository(t *testing.T) {
 	}
 }
 
-// At the stage audit Connaisseur lets nothing pass that it did not before: where DCT's rules
-// cannot be kept there is no output, and Notation is never verified at a level that takes the
-// signatures of strangers.
+// At the stage audit Connaisseur lets nothing pass that it did not before. If DCT's rules cannot
+// be kept there is no output, and Notation is never verified at a level that accepts strangers'
+// signatures.
 func TestConnaisseurAuditsNothingAway(t *testing.T) {
 	t.Parallel()
 	unknown := rich(t, policy.Audit)

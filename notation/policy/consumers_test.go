@@ -45,7 +45,7 @@ func newShelf(t *testing.T, by ...*pki.Identity) *shelf {
 	must(t, store.Tag(t.Context(), image, image.Digest.String()))
 	s := &shelf{registry.NewRepository(store), image}
 	for i, id := range by {
-		// Each with another time, so that none is the same as another.
+		// Each at another time, so that no two are the same.
 		blob := envelope(t, id, image, time.Now().Add(-time.Duration(i)*time.Minute))
 		_, _, err := s.PushSignature(t.Context(), jws.MediaTypeEnvelope, blob, image, map[string]string{"n": string(rune('a' + i))})
 		must(t, err)
@@ -69,7 +69,8 @@ func envelope(t *testing.T, id *pki.Identity, image ocispec.Descriptor, at time.
 	return blob
 }
 
-// A verdict reports whether a consumer lets the image of a shelf pass, as a repository's.
+// A verdict is a consumer's decision on a shelf's image under a repository's name: nil lets it
+// pass.
 type verdict func(t *testing.T, s *shelf, repository string) error
 
 func asking(doc *trustpolicy.Document, store truststore.X509TrustStore, attempts int) verdict {
@@ -84,7 +85,7 @@ func asking(doc *trustpolicy.Document, store truststore.X509TrustStore, attempts
 	}
 }
 
-// files are an output on the disk, as a user would have it.
+// files writes an output to the disk, as a user would have it.
 func files(t *testing.T, o *policy.Output) string {
 	t.Helper()
 	root := t.TempDir()
@@ -115,7 +116,7 @@ func document(t *testing.T, raw []byte) *trustpolicy.Document {
 	return &doc
 }
 
-// commandJudges judges as the notation command does, with the files as they lie.
+// commandJudges judges as the notation command does, with the files as written.
 func commandJudges(t *testing.T, o *policy.Output, policyFile, folder string) verdict {
 	return asking(document(t, file(t, o, policyFile)), truststore.NewX509TrustStore(dir.NewSysFS(filepath.Join(files(t, o), folder))), 100)
 }
@@ -139,7 +140,7 @@ func firstCertificate(t *testing.T, text string) *x509.Certificate {
 }
 
 // fluxJudges judges as Flux does: by the first certificate of each key of the Secret, whatever
-// store is asked for, and at most three signatures.
+// store is named, and by at most three signatures.
 func fluxJudges(t *testing.T, o *policy.Output) verdict {
 	t.Helper()
 	secret := objects(t, file(t, o, "secrets.yaml"))[0]
@@ -158,7 +159,7 @@ func fluxJudges(t *testing.T, o *policy.Output) verdict {
 	return asking(doc, certs, 3)
 }
 
-// named is a trust store as Ratify has one: by type and name, and no leaves.
+// named is a trust store like Ratify's: by type and name, without leaves.
 type named map[string][]*x509.Certificate
 
 func (n named) GetCertificates(_ context.Context, kind truststore.Type, name string) ([]*x509.Certificate, error) {
@@ -225,8 +226,8 @@ func connaisseurJudges(t *testing.T, o *policy.Output) verdict {
 	return anybody(firstCertificate(t, at(t, values, "application", "validators", 2, "trustRoots", 0, "cert").(string)))
 }
 
-// judges are how each consumer judges by what it is given. byScope: it tells repositories apart
-// by the trust policy, and not before it.
+// judges lists how each consumer judges by the output it gets. byScope: it tells repositories
+// apart by the trust policy, and not before it.
 var judges = []struct {
 	name    string
 	write   func(policy.Trust) (*policy.Output, error)
@@ -267,7 +268,7 @@ func trusting(id *pki.Identity) policy.Trust {
 	}}}
 }
 
-// What is written lets our signatures pass, and no others.
+// The output lets our signatures pass, and no others.
 func TestOnlyOurSignaturesPass(t *testing.T) {
 	t.Parallel()
 	ca := authority(t)
@@ -301,7 +302,7 @@ func TestOnlyOurSignaturesPass(t *testing.T) {
 	}
 }
 
-// Flux stops after three signatures, and says so in what it is given.
+// Flux stops after three signatures, and its output says so.
 func TestFluxLooksAtThreeSignatures(t *testing.T) {
 	t.Parallel()
 	release := issue(t, authority(t), "release")
@@ -317,8 +318,8 @@ func TestFluxLooksAtThreeSignatures(t *testing.T) {
 	}
 }
 
-// Flux asks for images of Docker Hub under another name than everybody else, and Pods may
-// write any, whatever name they were signed under.
+// Flux requests images of Docker Hub under another name than everybody else, and Pods may use any
+// name, whatever name was signed.
 func TestDockerHubIsKnownByAllItsNames(t *testing.T) {
 	t.Parallel()
 	release := issue(t, authority(t), "release")
@@ -342,7 +343,7 @@ func TestDockerHubIsKnownByAllItsNames(t *testing.T) {
 	}
 }
 
-// Two keys of one repository: each is good, and a third under the same authority is not.
+// Two keys of one repository are both good, and a third under the same authority is not.
 func TestEachKeyOfARepositoryIsGood(t *testing.T) {
 	t.Parallel()
 	ca := authority(t)
@@ -364,7 +365,7 @@ func TestEachKeyOfARepositoryIsGood(t *testing.T) {
 	}
 }
 
-// At the stage audit nothing is refused for whose signature it is; unsigned images still are.
+// At the stage audit no signature is refused for being somebody else's; unsigned images still are.
 func TestAuditLetsForeignSignaturesPass(t *testing.T) {
 	t.Parallel()
 	release, foreign := issue(t, authority(t), "release"), issue(t, authority(t), "foreign")

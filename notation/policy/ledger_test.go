@@ -24,7 +24,7 @@ func seq[T any](all ...T) iter.Seq2[T, error] {
 	}
 }
 
-// ledger is one of a run that signed with the key release, countersigned or not.
+// ledger is that of a run that signed with the key release, countersigned or not.
 func ledger(t *testing.T, tsa string, images ...policy.Image) policy.Ledger {
 	t.Helper()
 	c := chain(t, "release")
@@ -49,14 +49,14 @@ func image(place string, state policy.ImageState) policy.Image {
 	return policy.Image{Place: "registry.example.com/" + place, GUN: "registry.example.com/" + place, Key: "release", Signature: "sha256:s", State: state}
 }
 
-// A ledger that has images which would be refused leaves the policy incomplete, or is at least told of; one that
-// could not be read to its end is none.
+// A ledger with images that would be refused makes the policy incomplete, or is at least reported.
+// One that could not be read to its end does not count.
 func TestWhatALedgerHasNotSignedIsTold(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		images       []policy.Image
 		repositories int
-		problem      string // why it is not complete; empty: it is
+		problem      string // why it is incomplete; empty: it is complete
 		warning      string
 	}{
 		"all signed":                    {[]policy.Image{image("a", policy.Signed), image("a", policy.Signed), image("b", policy.Signed)}, 2, "", ""},
@@ -88,7 +88,8 @@ func TestWhatALedgerHasNotSignedIsTold(t *testing.T) {
 	}
 }
 
-// The ledger chooses no certificate: what is given is taken, and what it says otherwise is refused or told.
+// The ledger chooses no certificate: the given ones are used. Where the ledger differs, that is
+// refused or reported.
 func TestCertificatesAreGivenAndNotTheLedgers(t *testing.T) {
 	t.Parallel()
 	release := policy.Thumbprint(chain(t, "release")[0])
@@ -123,7 +124,8 @@ func TestCertificatesAreGivenAndNotTheLedgers(t *testing.T) {
 	}
 }
 
-// Who asks every signature for a timestamp refuses those of keys that no run had countersigned. The others are not told of.
+// A consumer that requires a timestamp on every signature refuses those of keys that no run had
+// countersigned. For other consumers nothing is reported.
 func TestUnstampedSignaturesAreTold(t *testing.T) {
 	t.Parallel()
 	for _, c := range policy.Consumers() {

@@ -21,7 +21,7 @@ import (
 	"github.com/dct2notation/dct2notation/notation/policy"
 )
 
-// Golden files are there to be read: what a change of the code does to what users apply.
+// Golden files are for reviewers: they show what a code change does to what users apply.
 func TestOutputsAreTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	for _, c := range policy.Consumers() {
@@ -71,7 +71,7 @@ func compare(t *testing.T, name string, write func(policy.Trust) (*policy.Output
 	}))
 }
 
-// What is beta or on its way out is written only where it is asked for; all else by default.
+// Consumers that are beta or on their way out are written only on request; all others by default.
 func TestOnlyBetaConsumersMustBeAskedFor(t *testing.T) {
 	t.Parallel()
 	for _, c := range policy.Consumers() {
@@ -81,7 +81,7 @@ func TestOnlyBetaConsumersMustBeAskedFor(t *testing.T) {
 	}
 }
 
-// Maps have no order: what is written must.
+// Maps have no order; the output must have one.
 func TestTheSameTrustGivesTheSameBytes(t *testing.T) {
 	t.Parallel()
 	for _, c := range policy.Consumers() {
@@ -102,7 +102,7 @@ func TestTheSameTrustGivesTheSameBytes(t *testing.T) {
 	}
 }
 
-// objects are the YAML documents of a file.
+// objects returns the YAML documents of a file.
 func objects(t *testing.T, raw []byte) []map[string]any {
 	t.Helper()
 	var all []map[string]any
@@ -136,13 +136,13 @@ func at(t *testing.T, v any, path ...any) any {
 	return v
 }
 
-// hostile is text that breaks out of comments, YAML, JSON, CEL and shells where it is let.
+// hostile is text that breaks out of comments, YAML, JSON, CEL and shells if it can.
 var hostile = []string{
 	"a\nkind: Secret\n---\nb", "x'])).all(n, true) || ([images", `"}],"trustPolicies":[{"name":"all"`, "../../etc/passwd", "\x1b[2J", "user\u202etxt",
 	"$(reboot)", "`reboot`", "# comment", "*", "team/*", "a:b@sha256:c", "{{ .Values }}", "${{ secrets.TOKEN }}", "%s%n", "a\u2028kind: Secret", "a\u0085b", "\u00a0", strings.Repeat("x", 5000),
 }
 
-// Names of repositories are data: one that is none is in no output.
+// Repository names are data: an invalid one is in no output.
 func TestHostileRepositoriesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, name := range hostile {
@@ -165,7 +165,7 @@ func TestHostileRepositoriesAreRefused(t *testing.T) {
 	}
 }
 
-// The name of a key is shown up to its 128th character.
+// A key's name is shown up to its 128th character.
 func TestLongNamesOfKeysAreCut(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]string{128: strings.Repeat("k", 128) + "\n", 129: strings.Repeat("k", 128) + "…\n"} {
@@ -179,7 +179,7 @@ func TestLongNamesOfKeysAreCut(t *testing.T) {
 	}
 }
 
-// self makes a certificate of a key of any subject.
+// self makes a self-signed certificate with any subject.
 func self(t testing.TB, subject pkix.Name) *x509.Certificate {
 	t.Helper()
 	id, err := pki.SelfSigned("", nil, func(c *x509.Certificate) { c.Subject, c.ExtKeyUsage = subject, nil })
@@ -189,8 +189,8 @@ func self(t testing.TB, subject pkix.Name) *x509.Certificate {
 	return id.Certificate()
 }
 
-// Names of keys and subjects of certificates may be anything: whatever they are, the files are
-// what they would be otherwise.
+// Key names and certificate subjects may be anything: whatever they are, the files are otherwise
+// the same.
 func FuzzNamesStayData(f *testing.F) {
 	for _, name := range hostile {
 		f.Add(name, "Example")
@@ -202,7 +202,7 @@ func FuzzNamesStayData(f *testing.F) {
 func harmless(t *testing.T, name, organisation string) {
 	t.Helper()
 	if strings.ToValidUTF8(organisation, "") != organisation {
-		organisation = "Example" // no certificate can have that
+		organisation = "Example" // no certificate can have the given one
 	}
 	leaf := self(t, pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{organisation}, CommonName: "release"})
 	other := policy.Key{Name: "other", Chain: []*x509.Certificate{self(t, pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"Other"}, CommonName: "other"})}}
@@ -222,7 +222,7 @@ func harmless(t *testing.T, name, organisation string) {
 	}
 }
 
-// A name of a repository is refused, or it is a scope that means this repository and no other.
+// A repository name is refused, or it is a scope that means this repository and no other.
 func FuzzRepositoriesStayData(f *testing.F) {
 	for _, name := range hostile {
 		f.Add(name)
@@ -278,7 +278,7 @@ func exactScopes(t *testing.T, o *policy.Output, trust policy.Trust) {
 
 var fileName = regexp.MustCompile(`^[a-zA-Z0-9./-]+$`)
 
-// wellFormed checks that a file is what it is called, and holds nothing that is obeyed.
+// wellFormed checks that a file is what its name says, and that nothing injected takes effect.
 func wellFormed(t *testing.T, consumer string, f policy.File) {
 	t.Helper()
 	if f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") || !fileName.MatchString(f.Name) {

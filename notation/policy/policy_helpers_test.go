@@ -22,7 +22,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// chain reads certificates of testdata/pki: they stay the same, so that golden files do.
+// chain reads certificates of testdata/pki, which stay the same so that golden files do.
 func chain(t *testing.T, name string) []*x509.Certificate {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", "pki", name+".pem"))
@@ -40,15 +40,15 @@ func key(t *testing.T, name string) policy.Key {
 	return policy.Key{Name: name, Chain: chain(t, name)}
 }
 
-// one is a trust of one key in one repository.
+// one is a trust in one key for one repository.
 func one(t *testing.T, name string) policy.Trust {
 	return policy.Trust{Name: "migrated", Stage: policy.Enforce, Namespace: "apps", Statements: []policy.Statement{{
 		Name: "migrated", Repositories: []string{"registry.example.com/team/app"}, Keys: []policy.Key{key(t, name)},
 	}}}
 }
 
-// rich is a trust that has all there is: two keys, a time-stamping authority, Docker Hub, DCT
-// beside Notation.
+// rich is a trust with everything: two keys, a time-stamping authority, Docker Hub, DCT beside
+// Notation.
 func rich(t *testing.T, stage policy.Stage) policy.Trust {
 	release, alice := key(t, "release"), key(t, "alice")
 	release.TSA, alice.TSA = chain(t, "tsa"), chain(t, "tsa")

@@ -23,7 +23,7 @@ func rootOf(t *testing.T, name string) *x509.Certificate {
 	return c[len(c)-1]
 }
 
-// renewing is a key that its configuration knows by what outlives its certificates.
+// renewing is a key that its configuration identifies by what outlives its certificates.
 func renewing(t *testing.T, id notation.Identity, err error) policy.Key {
 	t.Helper()
 	must(t, err)
@@ -44,7 +44,8 @@ func bySubject(t *testing.T, subject string, ekus ...string) policy.Key {
 
 const wholeSubject = "C=US, ST=WA, O=Acme, CN=release"
 
-// What each consumer is given for keys whose identity outlives their certificates, and which are given nothing.
+// What each consumer gets for keys whose identity outlives their certificates, and which consumers
+// get nothing.
 func TestConsumersOfKeysThatRenewTheirCertificates(t *testing.T) {
 	t.Parallel()
 	profile, subject := byProfile(t, arn), bySubject(t, wholeSubject, "1.3.6.1.4.1.311.97.1")
@@ -53,8 +54,8 @@ func TestConsumersOfKeysThatRenewTheirCertificates(t *testing.T) {
 	for name, c := range map[string]struct {
 		key    policy.Key
 		change func(*policy.Trust)
-		want   map[string][]string // in the files, by consumer; of the others a refusal is wanted with why
-		not    string              // in none of them
+		want   map[string][]string // in the files, by consumer; the others must refuse with why
+		not    string              // in none of the files
 		why    string
 	}{
 		"a signing profile": {key: profile, want: map[string][]string{
@@ -114,7 +115,8 @@ func TestConsumersOfKeysThatRenewTheirCertificates(t *testing.T) {
 	}
 }
 
-// Beside a signing profile, a key of another kind: who is trusted for it could vouch for the profile.
+// Beside a signing profile, a key of another kind: whoever is trusted for that key could vouch for
+// the profile.
 func TestProfileBesideAnotherKeyIsTold(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -133,7 +135,7 @@ func TestProfileBesideAnotherKeyIsTold(t *testing.T) {
 	}
 }
 
-// A policy that would trust more than an identity is refused, by whatever consumer.
+// Every consumer refuses a policy that would trust more than an identity.
 func TestWhatOutlivesCertificatesIsNotWidened(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -169,7 +171,7 @@ func TestWhatOutlivesCertificatesIsNotWidened(t *testing.T) {
 			t.Fatal(name)
 		}
 	}
-	// Neighbours that a policy does tell apart.
+	// Neighbours that a policy can tell apart.
 	trust := one(t, "release")
 	trust.Statements[0].Keys = []policy.Key{byProfile(t, arn)}
 	neighbour := byProfile(t, arn+"2")
@@ -180,7 +182,8 @@ func TestWhatOutlivesCertificatesIsNotWidened(t *testing.T) {
 	}
 }
 
-// Whose signatures are good comes from the configuration. A ledger of another identity, and one alone, is refused.
+// The configuration says whose signatures are good. A ledger of another identity is refused, and
+// so is a ledger alone.
 func TestALedgerGivesNoIdentity(t *testing.T) {
 	t.Parallel()
 	profile := byProfile(t, arn)

@@ -39,15 +39,15 @@ func (i issuer) issue(t *testing.T, cn, unit string, change ...func(*x509.Certif
 	return id
 }
 
-// two is a trust in a key for one repository, and in another key for another.
+// two is a trust in one key for one repository, and in another key for another.
 func two(release, alice *pki.Identity) policy.Trust {
 	return policy.Trust{Name: "migrated", Stage: policy.Enforce, Namespace: "apps", Statements: policy.Group("migrated",
 		map[string][]string{app: {"release"}, "registry.example.com/team/web": {"alice"}},
 		map[string][]policy.Key{"release": {{Name: "release", Chain: release.Chain}}, "alice": {{Name: "alice", Chain: alice.Chain}}})}
 }
 
-// A key is good in the repositories that it signed, and in no others: where a trust policy
-// could not tell, there is none.
+// A key is good in the repositories that it signed, and in no others. If a trust policy could not
+// tell them apart, none is written.
 func TestKeyOfAnotherRepositoryDoesNotPass(t *testing.T) {
 	t.Parallel()
 	ca := newIssuer(t)
@@ -71,7 +71,7 @@ func TestKeyOfAnotherRepositoryDoesNotPass(t *testing.T) {
 			}
 			must(t, err)
 			if o.Consumer.Name == "flux" || !j.byScope {
-				continue // there an object for each statement; judge looks at the first
+				continue // they have an object for each statement; judge looks at the first
 			}
 			judge := j.judge(t, o)
 			if err := judge(t, newShelf(t, release), app); err != nil {
@@ -87,7 +87,8 @@ func TestKeyOfAnotherRepositoryDoesNotPass(t *testing.T) {
 	}
 }
 
-// An authority that issued two keys of the migration is dedicated to neither, whatever is said.
+// An authority that issued two keys of the migration is dedicated to neither, whatever is
+// configured.
 func TestDedicatedAuthorityWithTwoKeysIsRefused(t *testing.T) {
 	t.Parallel()
 	ca := newIssuer(t)
@@ -103,7 +104,7 @@ func TestDedicatedAuthorityWithTwoKeysIsRefused(t *testing.T) {
 	}
 }
 
-// Without a CN, a subject is that of all that the authority issues to an organisation.
+// Without a CN, a subject matches everything that the authority issues to an organisation.
 func TestSubjectOfTheWholeOrganisationIsRefused(t *testing.T) {
 	t.Parallel()
 	trust := trusting(newIssuer(t).issue(t, "", ""))
@@ -120,7 +121,7 @@ func TestSubjectOfTheWholeOrganisationIsRefused(t *testing.T) {
 	must(t, err)
 }
 
-// A certificate for TLS was given by mistake: nothing that it signs would pass.
+// If a certificate for TLS was given by mistake, nothing that it signs would pass.
 func TestCertificateForOtherEndsIsRefused(t *testing.T) {
 	t.Parallel()
 	ca := newIssuer(t)
@@ -141,8 +142,8 @@ func TestCertificateForOtherEndsIsRefused(t *testing.T) {
 	must(t, err)
 }
 
-// A statement is called by its keys, as they are where that makes a DNS label; else a hash keeps
-// it apart.
+// A statement is named after its keys. Their names are used as they are if that makes a DNS label;
+// otherwise a hash keeps it apart.
 func TestStatementsAreCalledByTheirKeys(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
@@ -160,7 +161,6 @@ func TestStatementsAreCalledByTheirKeys(t *testing.T) {
 	}
 }
 
-// A name that looks like two is one.
 func TestNameThatLooksLikeTwoIsOne(t *testing.T) {
 	t.Parallel()
 	ca := newIssuer(t)
@@ -179,7 +179,7 @@ func TestNameThatLooksLikeTwoIsOne(t *testing.T) {
 	}
 }
 
-// Rather no policy than one that accepts more than was asked for.
+// No policy is better than one that accepts more than was asked for.
 func TestRefusedRatherThanWider(t *testing.T) {
 	t.Parallel()
 	withTSA := func(trust policy.Trust) policy.Trust {
@@ -197,7 +197,7 @@ func TestRefusedRatherThanWider(t *testing.T) {
 	}
 	noRoot := one(t, "release")
 	noRoot.Statements[0].Keys[0].TSA = chain(t, "release")[1:2]
-	// As issuers of their own: by the name alone, and by the key alone.
+	// As separate issuers: one has only the same name, one only the same key.
 	ca, namesake := newIssuer(t), newIssuer(t)
 	roots := map[string]policy.Trust{}
 	byName, err := namesake.Issue("issuer", ca.Key, pki.CA, pki.Bare)
@@ -243,8 +243,8 @@ func TestRefusedRatherThanWider(t *testing.T) {
 	}
 }
 
-// Who has a certificate whose subject no trust policy can name is told which attribute it is, and
-// what helps for that one; before anything is signed, too.
+// If no trust policy can name a certificate's subject, the user learns which attribute is at fault
+// and what helps, also before anything is signed.
 func TestTheAttributeThatCannotBeNamedIsTold(t *testing.T) {
 	t.Parallel()
 	ca := newIssuer(t)
@@ -292,7 +292,7 @@ func TestTheAttributeThatCannotBeNamedIsTold(t *testing.T) {
 		case !errors.As(err, &r) || !strings.Contains(r.Reason, c.why) || !strings.Contains(r.Hint, c.hint) || !strings.Contains(r.Hint, "--dedicated-ca"):
 			t.Errorf("%s: got %v, want %q, and %q as a hint", name, err, c.why, c.hint)
 		}
-		// It is what notation's own policy is refused for.
+		// Writing notation's own policy is refused for the same reason.
 		if _, werr := policy.Notation.Write(trusting(ca.issue(t, "release", "", c.change))); (werr == nil) != (err == nil) {
 			t.Errorf("%s: got %v from the check, want the same as from writing the policy: %v", name, err, werr)
 		}
@@ -304,7 +304,7 @@ func TestTheAttributeThatCannotBeNamedIsTold(t *testing.T) {
 	}
 }
 
-// What no consumer can be given is refused by each.
+// Every consumer refuses what no consumer can be given.
 func TestNonsenseIsRefusedByAll(t *testing.T) {
 	t.Parallel()
 	for why, change := range map[string]func(*policy.Trust){
@@ -337,8 +337,8 @@ func TestNonsenseIsRefusedByAll(t *testing.T) {
 	}
 }
 
-// A self-signed certificate, or an authority for one key, needs no subject: there is nobody
-// else whom the policy could mean.
+// A self-signed certificate, or an authority for one key, needs no subject: the policy can match
+// nobody else.
 func TestNoSubjectIsNeededWhereNobodyElseIsMeant(t *testing.T) {
 	t.Parallel()
 	_, err := policy.Notation.Write(one(t, "self"))
@@ -356,8 +356,8 @@ func TestNoSubjectIsNeededWhereNobodyElseIsMeant(t *testing.T) {
 	}
 }
 
-// An authority for one key alone is trusted in place of its certificate, so that a renewed one
-// passes too.
+// An authority for one key is trusted in place of that key's certificate, so that a renewed
+// certificate passes too.
 func TestDedicatedAuthorityIsTrustedWhereIdentitiesAreNot(t *testing.T) {
 	t.Parallel()
 	ca := authority(t)
@@ -368,7 +368,7 @@ func TestDedicatedAuthorityIsTrustedWhereIdentitiesAreNot(t *testing.T) {
 		for _, c := range judges {
 			o, err := c.write(trust)
 			must(t, err)
-			// By a subject, a renewed certificate is known anyway.
+			// A subject matches a renewed certificate anyway.
 			if err := c.judge(t, o)(t, newShelf(t, renewed), app); (err == nil) != (dedicated || c.byScope) {
 				t.Errorf("%s, dedicated %v: got error %v, want it to pass: %t", c.name, dedicated, err, dedicated || c.byScope)
 			}
@@ -376,8 +376,8 @@ func TestDedicatedAuthorityIsTrustedWhereIdentitiesAreNot(t *testing.T) {
 	}
 }
 
-// The authority of a key is the one that issued to it. Those above it issue to others, and what
-// passes by an authority is said in the file, not only that it is the key's.
+// A key's authority is the one that issued its certificate. Those above it issue to others. The
+// file says what passes by an authority, not only that it is the key's.
 func TestDedicatedAuthorityIsTheKeysOwn(t *testing.T) {
 	t.Parallel()
 	for name, said := range map[string]func(consumer string) bool{
@@ -420,7 +420,7 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 					t.Errorf("%s: got it unsaid, want: %s", c.Name, want)
 				}
 			}
-			// An unsigned image alone is denied by a policy that trusts anybody, too.
+			// A policy that trusts anybody also denies an unsigned image.
 			if strings.Count(text, ":dct2notation-foreign") < 4 {
 				t.Errorf("%s: got %d tries with a stranger's signature, want 4", c.Name, strings.Count(text, ":dct2notation-foreign"))
 			}
@@ -434,7 +434,8 @@ func TestOutputsBeginWithWhatIsLost(t *testing.T) {
 	}
 }
 
-// In Flux the root of a time-stamping authority is a signing authority: that is said.
+// In Flux the root of a time-stamping authority is a signing authority too: the output warns of
+// that.
 func TestFluxWarnsOfTheTimeStampingAuthority(t *testing.T) {
 	t.Parallel()
 	o, err := policy.Flux.Write(rich(t, policy.Enforce))
@@ -444,7 +445,7 @@ func TestFluxWarnsOfTheTimeStampingAuthority(t *testing.T) {
 	}
 }
 
-// A Secret has the name of its content: a new certificate is a new Secret.
+// A Secret is named after its content: a new certificate makes a new Secret.
 func TestFluxSecretIsCalledByItsContent(t *testing.T) {
 	t.Parallel()
 	name := func(k string) string {
@@ -473,8 +474,8 @@ func TestHugeObjectIsRefused(t *testing.T) {
 	refused(t, err, "more than Kubernetes stores")
 }
 
-// kubectl keeps what it applies in an annotation, and cannot for an object that has no room
-// there: the command that the file gives is another then.
+// kubectl keeps what it applies in an annotation, which has no room for a large object. The file
+// then gives another command.
 func TestLargeObjectIsAppliedByTheServer(t *testing.T) {
 	t.Parallel()
 	for _, write := range []func(policy.Trust) (*policy.Output, error){policy.Kyverno.Write, policy.Ratify.Write, policy.RatifyV2.Write, policy.Flux.Write} {

@@ -18,8 +18,8 @@ import (
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
 )
 
-// Ours is what our certificate signed for this image, whatever the registry's annotations
-// say of it and whatever lies beside it.
+// A signature is ours if our certificate signed it for this image, whatever the registry's
+// annotations say of it and whatever is stored beside it.
 func TestFindTellsOursFromOthers(t *testing.T) {
 	t.Parallel()
 	k := newCounter(t)
@@ -41,7 +41,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	if f := find(); len(f.Ours) != 1 || f.Others != 1 || f.Ours[0].Contents.Target.Annotations["by"] != k.signer.Leaf() {
 		t.Errorf("ours beside it: got %+v, want 1 ours by %s, 1 other", f, k.signer.Leaf())
 	}
-	// A signature that claims our certificate in its annotation and has another.
+	// A signature whose annotation claims our certificate, but which has another.
 	liar := newCounter(t)
 	liar.use(t, k.signer)
 	e, err := other.Sign(context.Background(), liar.image, nil)
@@ -57,7 +57,7 @@ func TestFindTellsOursFromOthers(t *testing.T) {
 	}
 }
 
-// In a list that is kept in a tag, anybody may write beside our signature that it is another's.
+// In a list kept in a tag, anybody may write beside our signature that it is another's.
 func TestFindBelievesNoAnnotationOfTheList(t *testing.T) {
 	t.Parallel()
 	k := newCounterOn(t, registrytest.Options{})
@@ -79,7 +79,8 @@ func TestFindBelievesNoAnnotationOfTheList(t *testing.T) {
 	}
 }
 
-// Where the referrers API is away for a moment, its signatures are not overlooked for a list in a tag.
+// If the referrers API is away for a moment, its signatures are not overlooked for a list in a
+// tag.
 func TestFindAsksForTheReferrersAPIAnew(t *testing.T) {
 	t.Parallel()
 	for hidden, want := range map[int32]int{2: 1, 3: 0} { // it is one look: what rests on it asks again
@@ -100,8 +101,8 @@ func TestFindAsksForTheReferrersAPIAnew(t *testing.T) {
 	}
 }
 
-// Promise 4: a signature that could not be read may be ours, also one that the registry lists
-// and does not have, or whose bytes are others than it says.
+// Promise 4: a signature that could not be read may be ours, even one that the registry lists but
+// does not have, or whose bytes are not the listed ones.
 func TestFindOfWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -129,7 +130,7 @@ func TestFindOfWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// lists has the registry list these entries as signatures of the image, and nothing else.
+// lists makes the registry list only these entries as signatures of the image.
 func (c *counter) lists(t *testing.T, entries ...ocispec.Descriptor) {
 	t.Helper()
 	body, err := json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: entries})
@@ -140,7 +141,7 @@ func (c *counter) lists(t *testing.T, entries ...ocispec.Descriptor) {
 	})
 }
 
-// listed are the entries that the registry really has.
+// listed returns the entries that the registry really has.
 func (c *counter) listed(t *testing.T) []ocispec.Descriptor {
 	t.Helper()
 	list, err := c.registry.Signatures("app", c.image.Digest.String())
@@ -148,7 +149,7 @@ func (c *counter) listed(t *testing.T) []ocispec.Descriptor {
 	return list
 }
 
-// planted are n entries that say they are by the certificate, and lead nowhere.
+// planted returns n entries that claim to be by the certificate, and lead nowhere.
 func planted(n int, leaf string) []ocispec.Descriptor {
 	var list []ocispec.Descriptor
 	for i := range n {
@@ -161,8 +162,8 @@ func planted(n int, leaf string) []ocispec.Descriptor {
 	return list
 }
 
-// Promise 4: whoever plants signatures by the hundred gets neither a second signature out of
-// us nor a run that does not end.
+// Promise 4: whoever plants signatures by the hundred can neither make us sign twice nor keep a
+// run from ending.
 func TestPlantedSignaturesAreNotFetchedWithoutEnd(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -192,7 +193,7 @@ func TestPlantedSignaturesAreNotFetchedWithoutEnd(t *testing.T) {
 				if err == nil || failure.Of(err) != failure.Permanent {
 					t.Errorf("got %+v, error %v, want it unknown, with class %s", f, err, failure.Permanent)
 				}
-			} else if err != nil || len(f.Ours) != 1 || f.Unread != c.unread+min(99, c.before+c.after) || f.Broken != 0 { // what dangles may be ours
+			} else if err != nil || len(f.Ours) != 1 || f.Unread != c.unread+min(99, c.before+c.after) || f.Broken != 0 { // dangling ones may be ours
 				t.Errorf("got %d ours, %d unread, %d broken, error %v, want 1, %d, 0, none", len(f.Ours), f.Unread, f.Broken, err, c.unread+min(99, c.before+c.after))
 			}
 			if n := k.registry.Requests() - start; n > 2*maxCandidates+2 {
@@ -202,8 +203,8 @@ func TestPlantedSignaturesAreNotFetchedWithoutEnd(t *testing.T) {
 	}
 }
 
-// A squatter's signatures, by another certificate as they say, cost no request at all and
-// never count as ours.
+// A squatter's signatures, which claim another certificate, cost no request at all and never count
+// as ours.
 func TestForeignSignaturesAreNotFetched(t *testing.T) {
 	t.Parallel()
 	k := newCounter(t)
@@ -215,8 +216,7 @@ func TestForeignSignaturesAreNotFetched(t *testing.T) {
 	}
 }
 
-// What is listed and makes no sense is passed over and counted; it hides nothing, and costs
-// no request.
+// Malformed entries are skipped and counted; they hide nothing, and cost no request.
 func TestMalformedEntriesArePassedOverAndCounted(t *testing.T) {
 	t.Parallel()
 	k := newCounter(t)
@@ -237,7 +237,7 @@ func TestMalformedEntriesArePassedOverAndCounted(t *testing.T) {
 	}
 }
 
-// What the ledger has as done is the very signature that is looked for, and nothing else.
+// What the ledger records as done is the very signature that is looked for, and nothing else.
 func TestRecordedSignatureIsTheVeryOne(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)

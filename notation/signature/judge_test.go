@@ -22,8 +22,8 @@ import (
 	"github.com/dct2notation/dct2notation/notation"
 )
 
-// The verdict on an image is the best of its signatures; a broken one hides no good one,
-// and one that could not be read leaves it unknown.
+// The verdict on an image is that of its best signature. A broken one hides no good one, and one
+// that could not be read leaves the verdict unknown.
 func TestJudgeLooksAtEverySignature(t *testing.T) {
 	k := newCounter(t)
 	k.trust(t)
@@ -54,7 +54,7 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 			t.Errorf("%s: got %+v, want one signed by %s and an end", c.name, v, k.signer.Leaf())
 		}
 	}
-	// What a second trusted one binds counts as well.
+	// What a second trusted signature binds counts as well.
 	e, err := k.signer.Sign(context.Background(), k.image, map[string]string{"by": "the second"})
 	must(t, err)
 	k.push(t, e)
@@ -75,9 +75,9 @@ func TestJudgeLooksAtEverySignature(t *testing.T) {
 	}
 }
 
-// TestWhichSignatureCounts holds how the signatures of one image make one verdict: what a
-// strict policy trusts decides, what is bound is bound by that, and what notation verify would
-// make of the list is said.
+// TestWhichSignatureCounts checks how the signatures of one image make one verdict. One that a
+// strict policy trusts decides, and what it binds is bound. The verdict also says what notation
+// verify would make of the list.
 func TestWhichSignatureCounts(t *testing.T) {
 	t.Parallel()
 	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 5}
@@ -145,8 +145,8 @@ func TestWhichSignatureCounts(t *testing.T) {
 	}
 }
 
-// TestWhatNotationVerifyLooksAt holds that the replay sees the list as notation verify does:
-// repeated entries count each time, and so does what the registry lists and is no signature.
+// TestWhatNotationVerifyLooksAt checks that the replay sees the list as notation verify does:
+// repeated entries count each time, and so do listed entries that are not signatures.
 func TestWhatNotationVerifyLooksAt(t *testing.T) {
 	t.Parallel()
 	image := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("image"), Size: 5}
@@ -160,7 +160,7 @@ func TestWhatNotationVerifyLooksAt(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		list             []ocispec.Descriptor
-		other            error // of fetching what is no signature
+		other            error // of fetching an entry that is not a signature
 		busy             bool
 		refused, unknown bool
 	}{
@@ -191,8 +191,8 @@ func TestWhatNotationVerifyLooksAt(t *testing.T) {
 	}
 }
 
-// What stands behind the signatures that are looked at may be trusted by whoever looks further, so
-// nobody may take the image for untrusted.
+// Whoever looks beyond our limit of signatures may trust one there, so nobody may take the image
+// for untrusted.
 func TestSignaturesBehindTheLimitLeaveItOpen(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]bool{notation.MaxSignatures: false, notation.MaxSignatures + 1: true} {
@@ -211,8 +211,8 @@ func TestSignaturesBehindTheLimitLeaveItOpen(t *testing.T) {
 	}
 }
 
-// A list in a tag is what notation looks at only where there is no referrers API: where that was away for
-// a moment, and lists nothing, no good signature in a tag makes the image trusted.
+// Notation looks at a list in a tag only if there is no referrers API. If that API was away for a
+// moment, and lists nothing, no good signature in a tag makes the image trusted.
 func TestJudgeAsksForTheReferrersAPIAnew(t *testing.T) {
 	k := newCounter(t)
 	k.trust(t)

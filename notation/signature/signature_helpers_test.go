@@ -54,7 +54,7 @@ func newCounterOn(t *testing.T, o registrytest.Options) *counter {
 	return c
 }
 
-// use takes signatures of that key for ours.
+// use makes signatures of that key count as ours.
 func (c *counter) use(t *testing.T, s *notation.Signer) { c.signer, c.repository = s, c.open(t) }
 
 // open opens the repository with a new client that has no cache and does not retry.
@@ -97,7 +97,7 @@ func (c *counter) push(t *testing.T, e notation.Envelope) {
 	must(t, err)
 }
 
-// answer lets the registry answer requests of a method, where the path has a part in it.
+// answer makes a handler answer requests of a method whose path contains part.
 func (c *counter) answer(method, part string, with http.HandlerFunc) {
 	c.registry.SetHook(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		if method != "" && r.Method != method || !strings.Contains(r.URL.Path, part) {

@@ -17,7 +17,7 @@ import (
 	"github.com/notaryproject/notation-plugin-framework-go/plugin"
 )
 
-// rsaOf is a public key of that size; nobody knows its private key.
+// rsaOf returns a public key of that size; nobody knows its private key.
 func rsaOf(bits int) *rsa.PublicKey {
 	n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
 	return &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}

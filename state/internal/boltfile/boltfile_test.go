@@ -13,10 +13,10 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// prefix begins the keys of what smallFile has.
+// prefix begins the keys in smallFile's file.
 const prefix = "registry.example.com/app"
 
-// smallFile is a file of some hundred entries with free pages, and its meta.
+// smallFile returns a file of some hundred entries with free pages, and its meta.
 func smallFile(t *testing.T) ([]byte, meta) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "small.db")
@@ -24,7 +24,7 @@ func smallFile(t *testing.T) ([]byte, meta) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 5 { // what is written again leaves pages free
+	for range 5 { // rewriting leaves pages free
 		err := db.Update(func(tx *bolt.Tx) error {
 			for _, name := range []string{"one", "two"} {
 				b, err := tx.CreateBucketIfNotExists([]byte(name))
@@ -71,8 +71,8 @@ func check(data []byte) error {
 	return f.End()
 }
 
-// TestEveryPageIsAccountedFor damages what bbolt would only trip over later,
-// when it writes over a page that is in use.
+// TestEveryPageIsAccountedFor damages what bbolt would notice only later, when it writes over a
+// page that is in use.
 func TestEveryPageIsAccountedFor(t *testing.T) {
 	t.Parallel()
 	file, m := smallFile(t)
@@ -110,12 +110,12 @@ func TestEveryPageIsAccountedFor(t *testing.T) {
 	}
 }
 
-// TestKeysOutOfOrderAreFound: bbolt would look for a key by halves, miss it, and the item would be
-// taken for one that was never seen. Checksums do not tell, as each record is whole.
+// TestKeysOutOfOrderAreFound: bbolt's binary search would miss a key, and its item would look as
+// if never seen. Checksums do not tell, as each record is whole.
 func TestKeysOutOfOrderAreFound(t *testing.T) {
 	t.Parallel()
 	file, m := smallFile(t)
-	// One of these is in use; the others are of before, and free.
+	// One of these is in use; the others are older, and free.
 	var pages []int
 	for id := uint64(2); id < m.pages; id++ {
 		p := file[id*uint64(m.pageSize):]
@@ -125,7 +125,7 @@ func TestKeysOutOfOrderAreFound(t *testing.T) {
 	}
 	at := 0
 	entry := func(b []byte, i int) []byte { return b[at+pageHeader+i*leafEntry:][:leafEntry] }
-	// take has place i show what is at place from; an entry counts from where it lies itself.
+	// take makes entry i show what entry from shows; an entry's offset counts from the entry itself.
 	take := func(b []byte, i int, of []byte, from int) {
 		e := entry(b, i)
 		copy(e, of)
@@ -157,8 +157,8 @@ func TestKeysOutOfOrderAreFound(t *testing.T) {
 	}
 }
 
-// TestOnlyBboltsOwnStartingPageCounts: of the two, what is checked is what bbolt will use, and that
-// is none of another format or version, however well its checksum fits.
+// TestOnlyBboltsOwnStartingPageCounts: of the two, the one that bbolt will use is checked. bbolt
+// uses none of another format or version, however well its checksum fits.
 func TestOnlyBboltsOwnStartingPageCounts(t *testing.T) {
 	t.Parallel()
 	file, newest := smallFile(t)
