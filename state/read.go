@@ -66,11 +66,7 @@ func (l *Ledger) Items(after Key, limit int) ([]Item, error) {
 			key, value = c.Next()
 		}
 		for ; key != nil && len(items) < limit; key, value = c.Next() {
-			var r itemRecord
-			if err := decode(bucketItems, key, value, &r); err != nil {
-				return err
-			}
-			item, err := r.item(key)
+			item, err := itemFrom(key, value)
 			if err != nil {
 				return err
 			}
@@ -84,6 +80,15 @@ func (l *Ledger) Items(after Key, limit int) ([]Item, error) {
 	return items, nil
 }
 
+// itemFrom decodes the record of an item under its key.
+func itemFrom(key, value []byte) (Item, error) {
+	var r itemRecord
+	if err := decode(bucketItems, key, value, &r); err != nil {
+		return Item{}, err
+	}
+	return r.item(key)
+}
+
 // Beside returns the items of a repository except those whose digest is known; their records are not read.
 func (l *Ledger) Beside(repository string, known func(digest string) bool) (items []Item, _ error) {
 	err := l.view(func(t *table) error {
@@ -93,11 +98,7 @@ func (l *Ledger) Beside(repository string, known func(digest string) bool) (item
 			if digest, _, _ := strings.Cut(string(key[len(prefix):]), "\x00"); known(digest) {
 				continue
 			}
-			var r itemRecord
-			if err := decode(bucketItems, key, value, &r); err != nil {
-				return err
-			}
-			item, err := r.item(key)
+			item, err := itemFrom(key, value)
 			if err != nil {
 				return err
 			}

@@ -275,7 +275,7 @@ func parseLine(raw []byte) (one line, err error) {
 		}
 	}
 	if parts != 1 {
-		return line{}, errors.New("it is none of head, repository, row, ready and end")
+		return line{}, errors.New("its kind is not head, repository, row, ready or end")
 	}
 	if h := one.Head; h != nil && (h.Kind != ResultKind || h.Version != 1 || h.Of != OfRun && h.Of != OfVerify) {
 		return line{}, fmt.Errorf("kind %.40q, version %d, of %.20q: this program does not read that", h.Kind, h.Version, h.Of)
