@@ -2,7 +2,6 @@ package dct
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,15 +103,13 @@ func (l *loader) orTooOld(ctx context.Context, err error) error {
 	return old
 }
 
-// ageOf reads the expiry date in a verified file.
-func ageOf(raw []byte) (time.Time, error) {
-	var file struct {
-		Signed struct {
-			Expires time.Time `json:"expires"`
-		} `json:"signed"`
+// expires returns the expiry date of a verified role below the root.
+func (l *loader) expires(role data.RoleName) time.Time {
+	switch role {
+	case data.CanonicalTimestampRole:
+		return l.repo.Timestamp.Signed.Expires
+	case data.CanonicalSnapshotRole:
+		return l.repo.Snapshot.Signed.Expires
 	}
-	if err := json.Unmarshal(raw, &file); err != nil {
-		return time.Time{}, err
-	}
-	return file.Signed.Expires, nil
+	return l.repo.Targets[role].Signed.Expires
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -50,10 +51,10 @@ func (s shape) Member(key string) (strictjson.Rule, error) {
 	if err := gateString(key); err != nil {
 		return nil, err
 	}
-	if s == fields {
+	if s == fields && !slices.Contains(knownFields, key) {
 		for _, f := range knownFields {
 			// EqualFold, not ToLower: the decoder also takes U+017F for s and U+212A for k.
-			if key != f && strings.EqualFold(key, f) {
+			if strings.EqualFold(key, f) {
 				return nil, fmt.Errorf("ambiguous JSON: field %.100q differs from %q in case only", key, f)
 			}
 		}

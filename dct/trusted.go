@@ -57,7 +57,7 @@ func pick(p *proof, repo *tuf.Repo) ([]Target, []Finding, error) {
 		return nil, nil, err
 	}
 	delegated := len(repo.Targets[targetsRole].Signed.Delegations.Roles) > 0
-	var targets []Target
+	targets := make([]Target, 0, len(all))
 	var findings []Finding
 	for name, entries := range all {
 		first, ok := releases[name]
@@ -142,7 +142,7 @@ func target(p *proof, name string, first entry, entries []entry, delegated bool)
 }
 
 func sha256Digest(meta data.FileMeta) digest.Digest {
-	return digest.NewDigestFromEncoded(digest.SHA256, hex.EncodeToString(meta.Hashes["sha256"]))
+	return digest.Digest(hex.AppendEncode([]byte("sha256:"), meta.Hashes["sha256"]))
 }
 
 // firstOf returns, for each name, the first entry that the notary client's walk below a role finds, leaving out the

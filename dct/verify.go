@@ -114,7 +114,7 @@ func (l *loader) targets(ctx context.Context) error {
 		if err := l.load(role, raw); err != nil {
 			return err
 		}
-		children, err := delegations(raw)
+		children, err := l.delegations(role)
 		if err != nil {
 			return l.refuse(role.String(), err)
 		}
@@ -132,23 +132,10 @@ func (l *loader) targets(ctx context.Context) error {
 	return nil
 }
 
-// delegations lists the roles that verified targets metadata declares. The gate has seen the bytes, so we decode them
-// as the notary library does.
-func delegations(raw []byte) ([]data.RoleName, error) {
-	var file struct {
-		Signed struct {
-			Delegations struct {
-				Roles []*struct {
-					Name data.RoleName `json:"name"`
-				} `json:"roles"`
-			} `json:"delegations"`
-		} `json:"signed"`
-	}
-	if err := json.Unmarshal(raw, &file); err != nil {
-		return nil, err
-	}
+// delegations lists the roles that verified targets metadata declares.
+func (l *loader) delegations(parent data.RoleName) ([]data.RoleName, error) {
 	var names []data.RoleName
-	for _, role := range file.Signed.Delegations.Roles {
+	for _, role := range l.repo.Targets[parent].Signed.Delegations.Roles {
 		if role == nil {
 			return nil, errors.New("a delegation is null")
 		}
@@ -172,11 +159,7 @@ func (l *loader) load(role data.RoleName, raw []byte) error {
 	if err != nil {
 		return l.refuse(role.String(), err)
 	}
-	expires, err := ageOf(raw)
-	if err != nil {
-		return l.refuse(role.String(), err)
-	}
-	l.age(role.String(), expires)
+	l.age(role.String(), l.expires(role))
 	return l.remember(role.String(), l.builder.GetLoadedVersion(role), raw)
 }
 

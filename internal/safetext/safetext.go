@@ -6,6 +6,7 @@ package safetext
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -59,7 +60,8 @@ func plain(s string) bool {
 // JSON replaces harmful characters in a JSON document with JSON escapes. The value stays the same, since they can
 // only occur in strings.
 func JSON(raw []byte) []byte {
-	if !bytes.ContainsFunc(raw, harmful) {
+	ascii := !slices.ContainsFunc(raw, func(b byte) bool { return b > '~' }) // as most documents are
+	if ascii || !bytes.ContainsFunc(raw, harmful) {
 		return raw
 	}
 	var b bytes.Buffer

@@ -14,14 +14,18 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
 // maxDepth bounds the nesting of objects and arrays: decoders recurse, and recover() cannot catch an exhausted stack.
 const maxDepth = 32
 
-// Every format read here is an object.
-var errBehind = errors.New("ambiguous JSON: data after the object")
+var (
+	errDeep = fmt.Errorf("nested deeper than %d levels", maxDepth)
+	// Every format read here is an object.
+	errBehind = errors.New("ambiguous JSON: data after the object")
+)
 
 // A Rule is what a format requires of a value beyond what Check requires.
 type Rule interface {
@@ -49,12 +53,23 @@ func Walk(raw []byte, r Rule) error {
 	if !utf8.Valid(raw) {
 		return errors.New("ambiguous JSON: not valid UTF-8")
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if err := value(d, r, 0); err != nil {
-		return err
+	if !json.Valid(raw) {
+		return invalid(raw)
 	}
-	return end(d)
+	return (&walker{raw}).value(r, 0)
+}
+
+// invalid returns why the bytes are not one JSON value.
+func invalid(raw []byte) error {
+	var first json.RawMessage
+	switch err := json.NewDecoder(bytes.NewReader(raw)).Decode(&first); {
+	case err == nil:
+		return errBehind
+	case strings.HasSuffix(err.Error(), "exceeded max depth"): // 10,000 levels
+		return errDeep
+	default:
+		return fmt.Errorf("not JSON: %w", err)
+	}
 }
 
 // Unmarshal decodes raw into v if [Check] accepts it. It ignores members that v does not have.
@@ -68,13 +83,31 @@ func Unmarshal(raw []byte, v any) error {
 // UnmarshalKnown decodes raw into v, and refuses members that v does not have and data after the value. Unlike
 // Unmarshal it does not look for duplicate keys.
 func UnmarshalKnown(raw []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	k := knowns.Get().(*known)
+	k.raw.Reset(raw)
+	if err := k.Decode(v); err != nil {
 		return Plain(err)
 	}
-	return end(d)
+	if err := end(k.Decoder); err != nil {
+		return err
+	}
+	k.raw.Reset(nil)
+	knowns.Put(k) // after an error, it is not used again
+	return nil
 }
+
+// known is a decoder with its buffer, which would be most of the cost of a small record.
+type known struct {
+	*json.Decoder
+	raw bytes.Reader
+}
+
+var knowns = sync.Pool{New: func() any {
+	k := &known{}
+	k.Decoder = json.NewDecoder(&k.raw)
+	k.DisallowUnknownFields()
+	return k
+}}
 
 func end(d *json.Decoder) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
@@ -83,42 +116,59 @@ func end(d *json.Decoder) error {
 	return nil
 }
 
-// value reads one value, including nested values; depth is the number of enclosing objects and arrays.
-func value(d *json.Decoder, r Rule, depth int) error {
-	t, err := token(d)
-	if err != nil {
-		return err
+// A walker is what is left of one valid JSON value. The tokens of [json.Decoder] would cost four times as much.
+type walker struct{ rest []byte }
+
+// next skips white space and returns the byte after it.
+func (w *walker) next() byte {
+	for strings.IndexByte(" \t\r\n", w.rest[0]) >= 0 {
+		w.rest = w.rest[1:]
 	}
-	open, ok := t.(json.Delim)
-	if !ok {
-		return r.Scalar(t)
-	}
-	if depth >= maxDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxDepth)
-	}
-	if open == '{' {
-		err = members(d, r, depth+1)
-	} else {
-		err = elements(d, r.Element(), depth+1)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = token(d) // the closing bracket
-	return err
+	return w.rest[0]
 }
 
-func members(d *json.Decoder, r Rule, depth int) error {
+// take returns the next n bytes.
+func (w *walker) take(n int) (taken []byte) {
+	taken, w.rest = w.rest[:n], w.rest[n:]
+	return taken
+}
+
+// value walks through one value, including nested values; depth is the number of enclosing objects and arrays.
+func (w *walker) value(r Rule, depth int) error {
+	first := w.next()
+	if depth >= maxDepth && (first == '{' || first == '[') {
+		return errDeep
+	}
+	switch first {
+	case '{':
+		return w.members(r, depth+1)
+	case '[':
+		return w.elements(r.Element(), depth+1)
+	case '"':
+		return r.Scalar(w.text())
+	}
+	end := bytes.IndexAny(w.rest, ",]} \t\r\n")
+	if end < 0 {
+		end = len(w.rest)
+	}
+	switch token := string(w.take(end)); token {
+	case "null":
+		return r.Scalar(nil)
+	case "true", "false":
+		return r.Scalar(token == "true")
+	default:
+		return r.Scalar(json.Number(token))
+	}
+}
+
+func (w *walker) members(r Rule, depth int) error {
 	seen := make(map[string]struct{})
-	for d.More() {
-		t, err := token(d)
-		if err != nil {
-			return err
+	for w.take(1); w.next() != '}'; {
+		if w.rest[0] == ',' {
+			w.take(1)
+			w.next()
 		}
-		name, ok := t.(string)
-		if !ok {
-			return errors.New("not JSON: object key expected")
-		}
+		name := w.text()
 		if _, twice := seen[name]; twice {
 			return fmt.Errorf("ambiguous JSON: key %.100q twice in one object", name)
 		}
@@ -127,28 +177,44 @@ func members(d *json.Decoder, r Rule, depth int) error {
 		if err != nil {
 			return err
 		}
-		if err := value(d, rule, depth); err != nil {
+		w.next()
+		w.take(1) // the colon
+		if err := w.value(rule, depth); err != nil {
 			return err
 		}
 	}
+	w.take(1)
 	return nil
 }
 
-func elements(d *json.Decoder, r Rule, depth int) error {
-	for d.More() {
-		if err := value(d, r, depth); err != nil {
+func (w *walker) elements(r Rule, depth int) error {
+	for w.take(1); w.next() != ']'; {
+		if w.rest[0] == ',' {
+			w.take(1)
+		}
+		if err := w.value(r, depth); err != nil {
 			return err
 		}
 	}
+	w.take(1)
 	return nil
 }
 
-func token(d *json.Decoder) (json.Token, error) {
-	t, err := d.Token()
-	if err != nil {
-		return nil, fmt.Errorf("not JSON: %w", err)
+// text returns the string that comes next, decoded.
+func (w *walker) text() (text string) {
+	end, escaped := 1, false
+	for ; w.rest[end] != '"'; end++ {
+		if w.rest[end] == '\\' {
+			escaped = true
+			end++
+		}
 	}
-	return t, nil
+	raw := w.take(end + 1)
+	if !escaped {
+		return string(raw[1:end])
+	}
+	_ = json.Unmarshal(raw, &text) // it is valid
+	return text
 }
 
 // ofLibrary removes what JSON and YAML libraries write before or around the actual error.

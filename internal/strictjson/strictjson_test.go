@@ -3,6 +3,7 @@ package strictjson
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -50,15 +51,17 @@ func (r trail) Scalar(v json.Token) error {
 	if v == "bad" {
 		return errors.New("a bad value")
 	}
-	*r.seen = append(*r.seen, r.at)
+	*r.seen = append(*r.seen, fmt.Sprintf("%s=%T(%v)", r.at, v, v))
 	return nil
 }
 
 func TestWalkAsksTheRuleOfEachValue(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		`{"a":{"b":1},"c":["x",{"d":null}],"e":true}`: ".a.b .c[] .c[].d .e",
-		`7`:                     "",
+		`{"a":{"b":1},"c":["x",{"d":null}],"e":true}`: ".a.b=json.Number(1) .c[]=string(x) .c[].d=<nil>(<nil>) .e=bool(true)",
+		`7`: "=json.Number(7)",
+		" {\t\"a\"\r:\n[ -1.5e3 ,false , \"\" ] , \"b,]}\" : { } }\n": ".a[]=json.Number(-1.5e3) .a[]=bool(false) .a[]=string()",
+		`{"\u0061\"":"\\","b":"\ud800}\ud83d\ude00"}`:                 `.a"=string(\) .b=string(` + "\ufffd}\U0001f600)",
 		`[[],{}]`:               "",
 		`{"a":[{"bad":1}]}`:     "a bad name",
 		`{"a":1,"b":[2,"bad"]}`: "a bad value",
