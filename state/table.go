@@ -20,12 +20,12 @@ func (t *table) get(bucket string, key []byte, record versioned) (bool, error) {
 }
 
 func (t *table) item(k Key) (Item, bool, error) {
-	var r itemRecord
-	found, err := t.get(bucketItems, k.bytes(), &r)
-	if err != nil || !found {
-		return Item{}, false, err
+	key := k.bytes()
+	value := t.tx.Bucket([]byte(bucketItems)).Get(key)
+	if value == nil {
+		return Item{}, false, nil
 	}
-	item, err := r.item(k.bytes())
+	item, err := itemFrom(key, value)
 	return item, err == nil, err
 }
 

@@ -35,7 +35,7 @@ func Read(file io.ReaderAt, size int64) (*File, error) {
 	if err := f.claim(0, 2); err != nil {
 		return nil, err
 	}
-	top, err := f.load(m.root)
+	top, err := f.load(m.root, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func Read(file io.ReaderAt, size int64) (*File, error) {
 		if flags&bucketLeaf == 0 || len(value) < bucketHeader {
 			return damaged("%q is no bucket", key)
 		}
-		f.buckets[string(key)] = value
+		f.buckets[string(key)] = bytes.Clone(value)
 		return nil
 	})
 }
@@ -54,7 +54,7 @@ func (f *File) Has(bucket string) bool { return f.buckets[bucket] != nil }
 // Buckets returns the number of buckets.
 func (f *File) Buckets() int { return len(f.buckets) }
 
-// Each visits the entries of an existing bucket, in order.
+// Each visits the entries of an existing bucket, in order. They are valid until visit returns.
 func (f *File) Each(bucket string, visit func(key, value []byte) error) error {
 	top, err := f.tree(f.buckets[bucket])
 	if err != nil {
@@ -105,12 +105,16 @@ func (f *File) claim(id, span uint64) error {
 	return nil
 }
 
-// load reads a page, claims it and checks its header.
-func (f *File) load(id uint64) (page, error) {
+// load reads a page, claims it and checks its header. It reuses the memory of a page that is no longer needed, which may
+// be nil.
+func (f *File) load(id uint64, memory []byte) (page, error) {
 	if id < 2 || id >= f.meta.pages {
 		return page{}, damaged("page %d is beyond the end at %d", id, f.meta.pages)
 	}
-	data := make([]byte, f.meta.pageSize)
+	data := memory
+	if int64(len(data)) != f.meta.pageSize {
+		data = make([]byte, f.meta.pageSize)
+	}
 	if err := f.read(data, id); err != nil {
 		return page{}, err
 	}
@@ -181,6 +185,7 @@ func (f *File) walkBranch(p page, low, high []byte, depth int, visit func(uint32
 	if p.count == 0 {
 		return damaged("page %d has nothing below it", p.id)
 	}
+	var child page
 	for i := range p.count {
 		key, id, err := p.branch(i)
 		if err != nil {
@@ -195,8 +200,7 @@ func (f *File) walkBranch(p page, low, high []byte, depth int, visit func(uint32
 				return err
 			}
 		}
-		child, err := f.load(id)
-		if err != nil {
+		if child, err = f.load(id, child.data); err != nil {
 			return err
 		}
 		if err := f.walk(child, key, next, depth+1, visit); err != nil {
@@ -219,7 +223,7 @@ func between(low, key, high []byte, strict bool) bool {
 // tree returns the root page of a bucket.
 func (f *File) tree(root []byte) (page, error) {
 	if id := order.Uint64(root); id != 0 {
-		return f.load(id)
+		return f.load(id, nil)
 	}
 	// A small bucket's pages are in its value, which starts anywhere; offsets of its entries count from there.
 	inline := root[bucketHeader:]
@@ -238,7 +242,7 @@ func (f *File) freelist() error {
 	if f.meta.freelist == noFreelist {
 		return damaged("the list of free pages is missing")
 	}
-	p, err := f.load(f.meta.freelist)
+	p, err := f.load(f.meta.freelist, nil)
 	if err != nil {
 		return err
 	}

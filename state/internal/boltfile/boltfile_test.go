@@ -71,6 +71,19 @@ func check(data []byte) error {
 	return f.End()
 }
 
+// A ledger of gigabytes is read with the memory of a few pages.
+func TestPagesShareMemory(t *testing.T) {
+	file, m := smallFile(t)
+	allocated := testing.AllocsPerRun(5, func() {
+		if err := check(file); err != nil {
+			t.Error(err)
+		}
+	})
+	if used := float64(m.pages) / 3; allocated >= used {
+		t.Errorf("got %.0f allocations for a file of %d pages, want less than %.0f", allocated, m.pages, used)
+	}
+}
+
 // TestEveryPageIsAccountedFor damages what bbolt would notice only later, when it writes over a
 // page that is in use.
 func TestEveryPageIsAccountedFor(t *testing.T) {
