@@ -107,8 +107,8 @@ func TestAttestedIsTheManifestOfVerifiedTrustData(t *testing.T) {
 func TestNoImageSignatureAttestsTrustData(t *testing.T) {
 	t.Parallel()
 	for name, w := range map[string]Work{
-		"an image": {Targets: []dct.Target{{}}},
-		"a child":  {Targets: []dct.Target{{}}, chains: []indexPath{{}}},
+		"an image": {key: &Key{}, Targets: []dct.Target{{}}},
+		"a child":  {key: &Key{}, Targets: []dct.Target{{}}, chains: []indexPath{{}}},
 	} {
 		if m := w.metadata("tool/1"); Attests(m, m[MetadataGUN]) {
 			t.Errorf("%s: %v attests trust data: got true, want false", name, m)

@@ -89,7 +89,15 @@ func (k Key) Signs(t dct.Target) bool {
 	if len(roles) == 0 {
 		roles = trustedRoles
 	}
-	return slices.ContainsFunc(append(t.Signers(), t.Role()), func(role string) bool { return slices.Contains(roles, role) })
+	return slices.Contains(roles, t.Role()) || slices.ContainsFunc(t.Signers(), func(role string) bool { return slices.Contains(roles, role) })
+}
+
+// among returns those of the targets that the key signs for. If it signs for all, that is the same slice.
+func (k Key) among(targets []dct.Target) []dct.Target {
+	if !slices.ContainsFunc(targets, func(t dct.Target) bool { return !k.Signs(t) }) {
+		return targets
+	}
+	return slices.DeleteFunc(slices.Clone(targets), func(t dct.Target) bool { return !k.Signs(t) })
 }
 
 // keyed returns the key's name if there are several keys, else nothing.

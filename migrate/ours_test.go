@@ -106,7 +106,7 @@ func TestRenewalSignsNothingTwiceUnlessAsked(t *testing.T) {
 // An item counts by its best signature, wherever that is in the list.
 func TestItemIsCountedByItsBestSignature(t *testing.T) {
 	t.Parallel()
-	w := Work{key: Key{Signer: newWorld(nil), Expiry: time.Hour}}
+	w := Work{key: &Key{Signer: newWorld(nil), Expiry: time.Hour}}
 	signature := func(name, leaf string, expiry int64) Signature {
 		return Signature{Digest: name, By: state.SignedBy{Identity: leaf, Leaf: leaf, Expiry: expiry}}
 	}

@@ -336,7 +336,7 @@ func TestTargetsOfTwoRepositoriesDoNotVouchTogether(t *testing.T) {
 	}
 	d := digest.FromString("image v1")
 	e := &Engine{Keys: []Key{{Signer: s}}}
-	_, err := Work{key: e.Keys[0], Targets: targets}.vouch(context.Background(), ocispec.Descriptor{Digest: d, Size: 100}, e.now(), e.Tool)
+	_, err := Work{key: &e.Keys[0], Targets: targets}.vouch(context.Background(), ocispec.Descriptor{Digest: d, Size: 100}, e.now(), e.Tool)
 	if failure.Of(err) != failure.Security || len(s.operations) != 0 || !strings.Contains(fmt.Sprint(err), "tag w1 is of "+other+", and tag v1 of "+App) {
 		t.Errorf("got error %v, %d key operations, want %s that names both tags, none", err, len(s.operations), failure.Security)
 	}

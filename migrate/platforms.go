@@ -75,10 +75,11 @@ func (r *reading) expand(ctx context.Context, stop <-chan struct{}, registry Reg
 				r.work[j].join(w, c)
 			default:
 				at[id] = len(r.work)
+				listed := c.Descriptor
 				r.work = append(r.work, Work{
 					Key:     state.Key{Repository: w.Key.Repository, Digest: id.digest, KeyName: id.key},
 					Targets: slices.Clone(w.Targets), key: w.key, rootKeys: w.rootKeys,
-					chains: []indexPath{c.chain}, listed: c.Descriptor, Platform: c.Platform, trouble: c.err,
+					chains: []indexPath{c.chain}, listed: &listed, Platform: c.Platform, trouble: c.err,
 				})
 			}
 		}

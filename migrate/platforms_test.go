@@ -168,14 +168,14 @@ func TestNeverASignatureThatDCTDidNotVouchFor_OfAnIndex(t *testing.T) {
 		"the zero target":                        {m.AMD64, []dct.Target{{}}, []indexPath{{raw}}},
 		"an image that is listed, without bytes": {m.AMD64, []dct.Target{target("v1")}, nil},
 	} {
-		w := Work{Targets: c.targets, chains: c.chains, listed: c.image, key: e.Keys[0]}
+		w := Work{Targets: c.targets, chains: c.chains, listed: &c.image, key: &e.Keys[0]}
 		if _, err := w.vouch(context.Background(), c.image, e.now(), e.Tool); err == nil {
 			t.Errorf("%s: got no error, want it refused", name)
 		}
 	}
-	good := Work{Targets: []dct.Target{target("v1")}, chains: []indexPath{{raw}}, listed: m.AMD64, key: e.Keys[0]}
+	good := Work{Targets: []dct.Target{target("v1")}, chains: []indexPath{{raw}}, listed: &m.AMD64, key: &e.Keys[0]}
 	stranger := good
-	stranger.key.Roles = []string{"targets/alice"}
+	stranger.key = &Key{Signer: e.Keys[0].Signer, Roles: []string{"targets/alice"}}
 	if _, err := stranger.vouch(context.Background(), m.AMD64, e.now(), e.Tool); err == nil {
 		t.Error("a key of another role: got no error, want it refused")
 	}

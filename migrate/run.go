@@ -175,7 +175,7 @@ func (r *run) feed(ctx context.Context, guns []dct.GUN, queue chan<- queued) (no
 	return NothingRead(trust.hosts, last), nil
 }
 
-// enqueue plans the work in the ledger and queues what is not done yet.
+// enqueue plans the work in the ledger and queues what is not done yet. Nobody uses the slice afterwards.
 func (r *run) enqueue(ctx context.Context, work []Work, queue chan<- queued) error {
 	work, err := r.notAsked(r.leaveOut(work))
 	if err == nil {
@@ -235,18 +235,18 @@ func (r *run) standing(w Work, known state.Item) bool {
 // left as it is, and the run is not complete: a signature may have expired since, and a missing image may be there by
 // now.
 func (r *run) notAsked(work []Work) ([]Work, error) {
-	asked := make([]Work, 0, len(work))
-	for _, w := range work {
-		if !w.aside {
-			asked = append(asked, w)
-			continue
+	var unknown error
+	asked := slices.DeleteFunc(work, func(w Work) bool {
+		if !w.aside || unknown != nil {
+			return false
 		}
 		known, _, err := r.Ledger.Item(w.Key)
 		if err != nil {
-			return nil, failure.Fatally(err)
+			unknown = failure.Fatally(err)
+			return false
 		}
 		if r.standing(w, known) {
-			continue
+			return true
 		}
 		o := r.outcome(w, ResultSkipped)
 		switch {
@@ -256,43 +256,40 @@ func (r *run) notAsked(work []Work) ([]Work, error) {
 			o.Class, o.Reason = failure.NotAsked, "--only does not name it"
 		}
 		r.count(w, o)
-	}
-	return asked, nil
+		return true
+	})
+	return asked, unknown
 }
 
 // leaveOut reports what the plan does not sign, and returns the rest. It does not record them in the ledger: a later
 // run without the plan may sign them.
 func (r *run) leaveOut(work []Work) []Work {
-	inside := make([]Work, 0, len(work))
-	for _, w := range work {
+	return slices.DeleteFunc(work, func(w Work) bool {
 		if w.outside == "" {
-			inside = append(inside, w)
-			continue
+			return false
 		}
 		o := r.outcome(w, ResultSkipped)
 		o.Class, o.Reason = cmp.Or(w.outsideAs, failure.NotPlanned), w.outside
 		r.count(w, o)
-	}
-	return inside
+		return true
+	})
 }
 
-// troubled reports work that is known to be impossible now, and returns the rest. It does not change the ledger,
-// which has what an earlier run did.
+// troubled reports work that is known to be impossible now, and returns the rest, unless too much of it ends the run. It
+// does not change the ledger, which has what an earlier run did.
 func (r *run) troubled(work []Work) ([]Work, error) {
-	well := make([]Work, 0, len(work))
-	for _, w := range work {
-		if w.trouble == nil {
-			well = append(well, w)
-			continue
+	var open error
+	well := slices.DeleteFunc(work, func(w Work) bool {
+		if w.trouble == nil || open != nil {
+			return false
 		}
 		class := failure.Of(w.trouble)
 		r.failed(w, class, w.trouble)
 		r.breaker.Failure("", class, w.trouble)
-		if err := r.breaker.Open(); err != nil {
-			return nil, failure.Fatally(err)
-		}
-	}
-	return well, nil
+		open = r.breaker.Open()
+		return true
+	})
+	return well, failure.Fatally(open)
 }
 
 // failed reports work that has failed.

@@ -31,7 +31,7 @@ func (w Work) vouch(ctx context.Context, image ocispec.Descriptor, now time.Time
 
 // vouched returns an error unless the work's targets vouch for the image.
 func (w Work) vouched(image ocispec.Descriptor, now time.Time) error {
-	if len(w.Targets) == 0 || w.key.Signer == nil {
+	if len(w.Targets) == 0 || w.key == nil || w.key.Signer == nil {
 		return failure.New(failure.Security, errors.New("no target vouches for the image"))
 	}
 	for _, t := range w.Targets {

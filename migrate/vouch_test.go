@@ -179,9 +179,9 @@ func TestNeverASignatureThatDCTDidNotVouchFor(t *testing.T) {
 	before := len(s.operations)
 	work, err := gather(e.Scope, e.Keys, r)
 	s.Must(err)
-	good, key := work[0], e.Keys[0]
+	good, key := work[0], &e.Keys[0]
 	stranger := good
-	stranger.key.Roles = []string{"targets/alice"}
+	stranger.key = &Key{Signer: key.Signer, Roles: []string{"targets/alice"}}
 	image := func(d digest.Digest) ocispec.Descriptor { return ocispec.Descriptor{Digest: d, Size: 100} }
 	for name, c := range map[string]struct {
 		work  Work
@@ -522,7 +522,7 @@ func TestAgeOfEveryTargetIsNoted(t *testing.T) {
 	for _, targets := range [][]dct.Target{
 		append(fresh.Targets(), aged.Targets()...), append(aged.Targets(), fresh.Targets()...), append(aged.Targets(), aged.Targets()...),
 	} {
-		w := Work{Targets: targets}
+		w := Work{Targets: targets, key: &Key{}}
 		if notes := w.item().Notes; len(notes) != 1 || notes[0] != "allowed-expired: targets" {
 			t.Errorf("got notes %q, want allowed-expired: targets", notes)
 		}

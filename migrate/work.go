@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,16 +26,16 @@ type Work struct {
 	// Changed says what differs from the plan that the run is bound to.
 	Changed []string
 
-	key          Key // the key to sign with
+	key          *Key // the key to sign with
 	rootKeys     []string
-	chains       []indexPath        // for a child: from each index that lists it
-	listed       ocispec.Descriptor // for a child: as all indexes list it
-	trouble      error              // why it cannot be done now; nil: no reason is known
-	absent       bool               // the registry did not have it when its platforms were listed
-	attestations int                // for an index: entries that are not images, and are left out
-	aside        bool               // the filter leaves it out
-	outsideAs    failure.Class      // instead of NotPlanned
-	outside      string             // why the plan that binds the run leaves it out; empty: it is in the plan
+	chains       []indexPath         // for a child: from each index that lists it
+	listed       *ocispec.Descriptor // for a child: as all indexes list it
+	trouble      error               // why it cannot be done now; nil: no reason is known
+	absent       bool                // the registry did not have it when its platforms were listed
+	attestations int                 // for an index: entries that are not images, and are left out
+	aside        bool                // the filter leaves it out
+	outsideAs    failure.Class       // instead of NotPlanned
+	outside      string              // why the plan that binds the run leaves it out; empty: it is in the plan
 }
 
 // Scope selects a part of the trust data, and says where its images are. The zero Scope is all of it, where it was
@@ -69,6 +70,9 @@ func (s Scope) Wants(tag string) bool { return s.Wanted == nil || s.Wanted(tag) 
 
 // leftOut counts the tags that were not chosen, of digests that no chosen tag has.
 func (s Scope) leftOut(r *dct.Repository) (n int) {
+	if s.Wanted == nil {
+		return 0
+	}
 	chosen := map[digest.Digest]bool{}
 	for _, t := range r.Targets() {
 		chosen[t.Digest()] = chosen[t.Digest()] || s.Wants(t.Tag())
@@ -88,22 +92,33 @@ func gather(s Scope, keys []Key, r *dct.Repository) ([]Work, error) {
 	if err := covered(keys, wanted); err != nil {
 		return nil, err
 	}
-	var work []Work
-	for _, k := range keys {
-		byDigest := map[digest.Digest][]dct.Target{}
-		for _, t := range wanted {
-			if k.Signs(t) {
-				byDigest[t.Digest()] = append(byDigest[t.Digest()], t)
-			}
-		}
-		for d, targets := range byDigest {
-			work = append(work, Work{
-				Key:     state.Key{Repository: s.PlaceOf(r.GUN()), Digest: d.String(), KeyName: k.Signer.Name()},
-				Targets: targets, key: k, rootKeys: r.RootKeyIDs(),
-			})
+	// The work of two repositories is in memory at once, however large they are: it shares what it can.
+	slices.SortFunc(wanted, func(a, b dct.Target) int {
+		return cmp.Or(strings.Compare(a.Digest().String(), b.Digest().String()), strings.Compare(a.Tag(), b.Tag()))
+	})
+	digests := 0
+	for i, t := range wanted {
+		if i == 0 || t.Digest() != wanted[i-1].Digest() {
+			digests++
 		}
 	}
-	slices.SortStableFunc(work, func(a, b Work) int { return strings.Compare(a.Key.Digest, b.Key.Digest) })
+	place, rootKeys := s.PlaceOf(r.GUN()), r.RootKeyIDs()
+	work := make([]Work, 0, digests)
+	for len(wanted) > 0 {
+		d, n := wanted[0].Digest(), 1
+		for n < len(wanted) && wanted[n].Digest() == d {
+			n++
+		}
+		for i := range keys {
+			if targets := keys[i].among(wanted[:n:n]); len(targets) > 0 {
+				work = append(work, Work{
+					Key:     state.Key{Repository: place, Digest: d.String(), KeyName: keys[i].Signer.Name()},
+					Targets: targets, key: &keys[i], rootKeys: rootKeys,
+				})
+			}
+		}
+		wanted = wanted[n:]
+	}
 	return work, nil
 }
 
