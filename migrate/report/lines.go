@@ -31,6 +31,11 @@ type Lines struct {
 	w      *bufio.Writer
 	sum    hash.Hash // of all lines
 	counts counts
+
+	// What Load would find.
+	order order
+	saved Saved
+	unfit error // the first reason why it would refuse the lines
 }
 
 // NewLines writes the head.
@@ -56,10 +61,28 @@ func (l *Lines) write(one line) error {
 	if len(raw) > maxLine {
 		return fmt.Errorf("a line of %d bytes: no reader takes more than %d", len(raw), maxLine)
 	}
+	if l.unfit == nil {
+		l.unfit = l.keep(one, raw)
+	}
 	raw = append(raw, '\n')
 	_, _ = l.sum.Write(raw) // a hash returns no error
 	_, err = l.w.Write(raw)
 	return err
+}
+
+// keep keeps what Saved returns of a line, as it can be read again.
+func (l *Lines) keep(one line, raw []byte) (err error) {
+	if !l.order.next(one) {
+		return fmt.Errorf("%w: a line is out of place", ErrNoResult)
+	}
+	if one.Row != nil || one.Section != nil {
+		return nil // counted
+	}
+	if one, err = parseLine(raw); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoResult, err)
+	}
+	l.saved.take(one)
+	return nil
 }
 
 // Section writes a repository.
@@ -68,8 +91,9 @@ func (l *Lines) Section(s Section) error {
 	return l.write(line{Section: &s})
 }
 
-// Row writes a row.
+// Row writes a row, with the standing that its class has.
 func (l *Lines) Row(r Row) error {
+	r.Standing = standing(l.order.of, r.Class, r.Cause)
 	l.counts.row(r)
 	return l.write(line{Row: &r})
 }
@@ -88,6 +112,18 @@ func (l *Lines) End(e End) error {
 		return err
 	}
 	return l.w.Flush()
+}
+
+// Saved returns the ended result, which open reads, as Load would. It does not read it: that would take as long as
+// writing it did.
+func (l *Lines) Saved(open func() (io.ReadCloser, error)) (*Saved, error) {
+	if l.unfit != nil {
+		return nil, l.unfit
+	}
+	s, c := l.saved, l.counts
+	s.open, s.Counts, s.leftOut, s.sum = open, c.standings, c.leftOut, hex.EncodeToString(l.sum.Sum(nil))
+	c.classes = s.End.Totals // the same, but for what JSON does to invalid UTF-8
+	return &s, s.judge(c)
 }
 
 // Saved is a result that was written as lines. Its methods may be called several times.
@@ -110,32 +146,19 @@ var ErrNoResult = errors.New("not a saved result")
 
 // Load reads a saved result once from beginning to end. The error is ErrNoResult if [Lines] did not write it, or it
 // was changed since.
-func Load(open func() (io.ReadCloser, error)) (*Saved, error) { return loadWith(open, checkedLine) }
-
-// LoadOwn is Load for what this process has just written: it skips the check for duplicate keys.
-func LoadOwn(open func() (io.ReadCloser, error)) (*Saved, error) { return loadWith(open, parseLine) }
-
-func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, error)) (*Saved, error) {
+func Load(open func() (io.ReadCloser, error)) (*Saved, error) {
 	s := &Saved{open: open}
 	var c counts
 	ended := false
-	sum, err := s.lines(parse, func(one line) error {
-		if one.Head != nil {
-			s.Head = *one.Head
-		}
+	sum, err := s.lines(checkedLine, func(one line) error {
 		if one.Row != nil {
 			c.row(*one.Row)
 		}
 		if one.Section != nil {
 			c.section(*one.Section)
 		}
-		if one.Ready != nil {
-			s.Ready = one.Ready
-			s.Ready.Ready = verify.Ready(s.Ready.Gates) // whatever the file says
-		}
-		if one.End != nil {
-			s.End, ended = *one.End, true
-		}
+		s.take(one)
+		ended = one.End != nil
 		return nil
 	})
 	if err != nil {
@@ -147,6 +170,19 @@ func loadWith(open func() (io.ReadCloser, error), parse func([]byte) (line, erro
 		s.End = End{Error: "no end was recorded: the process was killed or is still running", Totals: c.classes, Unread: c.unread, Items: c.rows}
 	}
 	return s, s.judge(c)
+}
+
+// take keeps what is not a row or a repository.
+func (s *Saved) take(one line) {
+	switch {
+	case one.Head != nil:
+		s.Head = *one.Head
+	case one.Ready != nil:
+		s.Ready = one.Ready
+		s.Ready.Ready = verify.Ready(s.Ready.Gates) // whatever the file says
+	case one.End != nil:
+		s.End = *one.End
+	}
 }
 
 // judge compares the end with the rows. That everything is well, or was looked at, is never taken from the file's

@@ -78,7 +78,7 @@ func TestInterruptionsAreSaidInAWord(t *testing.T) {
 
 func digestOf(text string) digest.Digest { return digest.FromString(text) }
 
-// recorded returns a result written as lines, in memory.
+// recorded returns a result written as lines, in memory. Whoever has written it knows whether it can be loaded.
 func recorded(t testing.TB, of string, write func(Sink), end End) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -90,6 +90,10 @@ func recorded(t testing.TB, of string, write func(Sink), end End) []byte {
 	end.Ended = ended
 	if err := l.End(end); err != nil {
 		t.Fatal(err)
+	}
+	_, own := l.Saved(nil)
+	if _, err := Load(opener(b.Bytes())); (own == nil) != (err == nil) {
+		t.Errorf("as written: got %v, want as loaded, %v", own, err)
 	}
 	return b.Bytes()
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 // noon is when the results of these tests ended. It is also the current time.
 var noon = time.Date(2026, 10, 5, 12, 0, 0, 0, time.UTC)
 
-// saved writes a result to a file and loads it.
+// saved writes a result to a file and loads it. Whoever has written it knows the same without loading it.
 func saved(t *testing.T, of string, fill func(l *Lines) error, end End) *Saved {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "saved.jsonl")
@@ -28,9 +29,16 @@ func saved(t *testing.T, of string, fill func(l *Lines) error, end End) *Saved {
 	if err = errors.Join(err, l.End(end), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Load(func() (io.ReadCloser, error) { return os.Open(path) })
-	if err != nil {
+	open := func() (io.ReadCloser, error) { return os.Open(path) }
+	s, err := Load(open)
+	own, ownErr := l.Saved(open)
+	if err = errors.Join(err, ownErr); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	loaded, written := *s, *own
+	loaded.open, written.open = nil, nil
+	if !reflect.DeepEqual(loaded, written) {
+		t.Errorf("as written: got %+v, want as loaded, %+v", written, loaded)
+	}
+	return own
 }

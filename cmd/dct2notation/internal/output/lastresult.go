@@ -95,10 +95,8 @@ func (o *SavedResults) file(last string, files []string) (string, error) {
 }
 
 // load reads a saved result.
-func load(path string) (*report.Saved, error) { return loadBy(report.Load, path) }
-
-func loadBy(reader func(func() (io.ReadCloser, error)) (*report.Saved, error), path string) (*report.Saved, error) {
-	saved, err := reader(func() (io.ReadCloser, error) { return os.Open(path) })
+func load(path string) (*report.Saved, error) {
+	saved, err := report.Load(func() (io.ReadCloser, error) { return os.Open(path) })
 	if err != nil {
 		return nil, cli.Usage(fmt.Errorf("reading the result %s: %w", path, err))
 	}

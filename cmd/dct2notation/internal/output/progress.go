@@ -143,7 +143,7 @@ func (p *Progress) Observe(ev migrate.Event) {
 		p.outcome(ev.Outcome)
 		p.save(func(l *report.Lines) error { return report.Settled(l, ev.Outcome) })
 	}
-	if p.status != nil {
+	if p.status != nil && p.status.due() {
 		p.status.update(p.now())
 	}
 }

@@ -189,9 +189,9 @@ func (r *recording) Finish(end report.End, format string, verbose bool, out io.W
 	case err != nil:
 		return fmt.Errorf("recording the result: %w", err)
 	}
-	saved, err := loadBy(report.LoadOwn, path)
+	saved, err := r.lines.Saved(func() (io.ReadCloser, error) { return os.Open(path) })
 	if err != nil {
-		return err
+		return fmt.Errorf("recording the result: %w", err)
 	}
 	if r.dir != "" {
 		if err := remember(r.dir, saved); err != nil {

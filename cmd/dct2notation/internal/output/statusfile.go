@@ -106,10 +106,10 @@ type Counts struct {
 	Rate               float64 // signatures per second; 0: not known yet
 }
 
+// due reports whether the file is to be written again.
+func (f *StatusFile) due() bool { return time.Since(f.Now.Updated) >= time.Second }
+
 func (f *StatusFile) update(c Counts) {
-	if time.Since(f.Now.Updated) < time.Second {
-		return
-	}
 	f.set(c)
 	f.Write()
 }
