@@ -36,7 +36,7 @@ type reader struct {
 
 // each reads repositories, a little ahead of its caller.
 func (r *reader) each(ctx context.Context, guns []dct.GUN) iter.Seq2[dct.GUN, answer] {
-	return ordered.Each(ctx, guns, r.Readers, r.ask)
+	return ordered.Each(ctx, slices.Values(guns), r.Readers, r.ask)
 }
 
 // repository makes work of a repository's trust data, within the plan if there is one. before is what an earlier run

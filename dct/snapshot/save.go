@@ -153,7 +153,7 @@ func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 	slices.SortFunc(guns, byGUN)
 	entries := maps.Clone(w.saved.entries) // reading ahead does not interfere with writing
 	i := -1
-	for gun, r := range ordered.Each(ctx, slices.Compact(guns), w.options.Readers, func(ctx context.Context, gun dct.GUN) was {
+	for gun, r := range ordered.Each(ctx, slices.Values(slices.Compact(guns)), w.options.Readers, func(ctx context.Context, gun dct.GUN) was {
 		one := was{before: entries[gun]}
 		one.err = w.hosts.Try(ctx, gun, func() (err error) {
 			one.recording, err = w.read(ctx, gun, one.before)

@@ -25,7 +25,7 @@ func TestEachKeepsTheOrderAndTheBound(t *testing.T) {
 			var now, most atomic.Int32
 			began := time.Now()
 			var order []int
-			for in, out := range Each(t.Context(), numbers(20), n, func(_ context.Context, i int) int {
+			for in, out := range Each(t.Context(), slices.Values(numbers(20)), n, func(_ context.Context, i int) int {
 				most.Store(max(most.Load(), now.Add(1)))
 				defer now.Add(-1)
 				time.Sleep(time.Duration(20-i) * time.Second)
@@ -54,7 +54,7 @@ func TestEachDoesNotRunAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var done atomic.Int32
-		for in := range Each(t.Context(), numbers(100), 3, func(context.Context, int) int { return int(done.Add(1)) }) {
+		for in := range Each(t.Context(), slices.Values(numbers(100)), 3, func(context.Context, int) int { return int(done.Add(1)) }) {
 			synctest.Wait()
 			if ahead := int(done.Load()) - in; ahead > 2*3+2 {
 				t.Fatalf("%d ahead of element %d", ahead, in)
@@ -74,7 +74,7 @@ func TestEachEndsEarly(t *testing.T) {
 		return ctx.Err()
 	}
 	synctest.Test(t, func(t *testing.T) {
-		for in := range Each(t.Context(), numbers(100), 4, wait) {
+		for in := range Each(t.Context(), slices.Values(numbers(100)), 4, wait) {
 			if in == 1 {
 				break
 			}
@@ -82,7 +82,7 @@ func TestEachEndsEarly(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		seen := 0
-		for _, err := range Each(ctx, numbers(100), 4, wait) {
+		for _, err := range Each(ctx, slices.Values(numbers(100)), 4, wait) {
 			seen++
 			if seen > 2 && err == nil {
 				t.Error("no error after the end")

@@ -152,7 +152,9 @@ func (l *verdictCache) vouchedFor(ctx context.Context, b *rowBuilder, listed boo
 	image := l.judgeAfter(ctx, b.DCT, asked.Wait)
 	asked.Wait()
 	now, tagged := tag.Value()
-	b.Registry = now
+	if b.Registry = now; now == b.DCT {
+		b.Registry = b.DCT // one string in memory rather than two
+	}
 	if err := tag.Err(); err != nil {
 		b.say(Unknown, "looking up the tag: %v", err)
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/lookup"
+	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/migrate"
 )
 
@@ -43,14 +45,27 @@ type compared struct {
 	err    error // ends the verification
 }
 
-// repository reads a repository's trust data and compares it. It keeps its place among the readers until the
-// comparison may begin, so that no more trust data piles up.
-func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
-	select {
-	case c.readers <- struct{}{}:
-	case <-ctx.Done():
-		return compared{err: ctx.Err()}
+// all compares the repositories and yields their results in order. They are read in that order as well: otherwise
+// results would wait in memory for those before them.
+func (c *comparing) all(ctx context.Context, guns []dct.GUN) iter.Seq2[dct.GUN, compared] {
+	inTurn := func(yield func(dct.GUN) bool) {
+		for _, gun := range guns {
+			select {
+			case c.readers <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			if !yield(gun) {
+				return
+			}
+		}
 	}
+	return ordered.Each(ctx, inTurn, cap(c.readers)+aheadRepositories, c.repository)
+}
+
+// repository reads a repository's trust data and compares it. The caller has taken a place among the readers. It is
+// kept until the comparison may begin, so that no more trust data piles up.
+func (c *comparing) repository(ctx context.Context, gun dct.GUN) compared {
 	known, err := c.before(gun)
 	if err != nil {
 		<-c.readers

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -88,10 +89,13 @@ func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
 	c := v.begin()
 	s.Must(c.tags.Acquire(context.Background(), aheadTags)) // as by a large repository
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	done := make(chan compared, len(names))
-	for _, gun := range s.GUNs(names...) {
-		go func() { done <- c.repository(ctx, gun) }()
-	}
+	go func() {
+		for _, one := range c.all(ctx, s.GUNs(names...)) {
+			done <- one
+		}
+	}()
 	select {
 	case one := <-done:
 		t.Fatalf("beside a large one: got %+v, want it to wait", one)
@@ -107,8 +111,41 @@ func TestLargeRepositoriesTakeTheirTurn(t *testing.T) {
 		}
 	}
 	cancel()
-	if one := c.repository(ctx, dct.GUN{}); one.err == nil && one.unread == nil {
-		t.Error("after the end: got no error, want one")
+	for _, one := range c.all(ctx, s.GUNs(names...)) {
+		if one.err == nil && one.unread == nil {
+			t.Error("after the end: got no error, want one")
+		}
+	}
+}
+
+// reads notes the order in which repositories are read.
+type reads struct {
+	migrate.Trust
+	mu    sync.Mutex
+	order []string
+}
+
+func (r *reads) Read(ctx context.Context, gun dct.GUN, known dct.Known) (*dct.Repository, error) {
+	r.mu.Lock()
+	r.order = append(r.order, gun.String())
+	r.mu.Unlock()
+	return r.Trust.Read(ctx, gun, known)
+}
+
+// A repository that is read before its turn would wait in memory with its result.
+func TestRepositoriesAreReadInOrder(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	var names []string
+	for i := range 12 {
+		names = append(names, fmt.Sprintf("registry.example.com/r%02d", i))
+		s.Publish(names[i], fmt.Sprintf("v%d", i))
+	}
+	trust := &reads{Trust: s.Trust()}
+	v := &Verification{Trust: trust, Registry: onlyNamed{s}, Judge: described{noJudge{}}, Workers: 2}
+	s.Must(v.Verify(context.Background(), s.GUNs(names...), func(Repository) error { return nil }))
+	if !slices.Equal(trust.order, names) {
+		t.Errorf("got read in the order %v, want %v", trust.order, names)
 	}
 }
 

@@ -91,7 +91,7 @@ func (v *Verification) Running(ctx context.Context, images []RunningImage, scope
 		all []Running
 		err error
 	}
-	for _, one := range ordered.Each(ctx, groups, cap(c.readers)+aheadRepositories, func(ctx context.Context, group []RunningImage) answer {
+	for _, one := range ordered.Each(ctx, slices.Values(groups), cap(c.readers)+aheadRepositories, func(ctx context.Context, group []RunningImage) answer {
 		all, err := c.running(ctx, group, scope)
 		return answer{all, err}
 	}) {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/dct2notation/dct2notation/dct"
 	"github.com/dct2notation/dct2notation/internal/failure"
-	"github.com/dct2notation/dct2notation/internal/ordered"
 	"github.com/dct2notation/dct2notation/migrate"
 	"github.com/dct2notation/dct2notation/state"
 )
@@ -164,7 +163,7 @@ type Verification struct {
 func (v *Verification) Verify(ctx context.Context, guns []dct.GUN, each func(Repository) error) error {
 	c := v.begin()
 	var last error
-	for gun, one := range ordered.Each(ctx, guns, cap(c.readers)+aheadRepositories, c.repository) {
+	for gun, one := range c.all(ctx, guns) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -235,6 +234,7 @@ func (c *comparing) compareTags(ctx context.Context, gun dct.GUN, t tags, result
 	if err != nil {
 		return result, err
 	}
+	result.Tags = rows[:0] // filtered in place
 	add := func(row Row, stray bool) {
 		// A tag that neither side signed is not part of the migration.
 		if !stray || row.Class != NoneSigned || v.AllTags {
