@@ -82,7 +82,7 @@ func (d DockerTrust) GUNs() (guns []GUN, odd []string, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("listing docker's trust directory: %w", err)
 	}
-	slices.SortFunc(guns, func(a, b GUN) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(guns, GUN.Compare)
 	slices.Sort(odd)
 	return guns, odd, nil
 }

@@ -47,5 +47,13 @@ func ParseGUN(s string) (GUN, error) {
 // String returns the name as Notary and docker write it.
 func (g GUN) String() string { return g.domain + "/" + g.path }
 
+// Compare compares the names as strings. For one registry it makes none.
+func (g GUN) Compare(other GUN) int {
+	if g.domain == other.domain {
+		return strings.Compare(g.path, other.path)
+	}
+	return strings.Compare(g.String(), other.String())
+}
+
 // Registry returns the host, with its port, at the beginning of the name.
 func (g GUN) Registry() string { return g.domain }

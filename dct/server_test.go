@@ -218,6 +218,15 @@ func TestParseGUN(t *testing.T) {
 			t.Errorf("ParseGUN(%q): got %s, %v, want %q", in, got, err, want)
 		}
 	}
+	// The order is that of the names.
+	names := []string{"a.io/b", "a.io/b-c", "a.io/b/c", "a.io.b/b", "a.io:1/a", "a-b.io/a"}
+	for _, a := range names {
+		for _, b := range names {
+			if got, want := gun(t, a).Compare(gun(t, b)), strings.Compare(a, b); got != want {
+				t.Errorf("%s and %s: got %d, want %d", a, b, got, want)
+			}
+		}
+	}
 	// The library's error repeats the name: both are shortened.
 	long := "reg.example.com/" + strings.Repeat("A", 1000)
 	_, err := ParseGUN(long)

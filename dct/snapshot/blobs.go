@@ -3,10 +3,12 @@ package snapshot
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -77,56 +79,80 @@ func (w *writer) sweep() error {
 			return nil // unknown which blobs are its own
 		}
 	}
-	used := w.used()
+	unused := w.unused()
 	err := removeAll(w.dir, func(name string) bool { return isTemporary(name) })
 	if err != nil {
 		return err
 	}
 	return removeAll(blobDir(w.dir), func(name string) bool {
-		return isTemporary(name) || isBlob(name) && !used[name]
+		return isTemporary(name) || unused(name)
 	})
 }
 
-// used returns the names of the blobs that the index leads to.
-func (w *writer) used() map[string]bool {
-	used := map[string]bool{ocispec.DescriptorEmptyJSON.Digest.Encoded(): true}
-	present := map[digest.Digest]bool{}
+// unused returns a function that reports whether a name is that of a blob to which the index does not lead.
+func (w *writer) unused() func(name string) bool {
+	empty := sumIn(ocispec.DescriptorEmptyJSON.Digest)
+	used := []*[sha256.Size]byte{&empty} // a map would take many times the memory
 	for _, e := range w.saved.entries {
-		present[e.descriptor.Digest] = true
-		used[e.descriptor.Digest.Encoded()] = true
-		for _, f := range e.files {
-			used[f.digest.Encoded()] = true
+		used = append(used, &e.manifest.sum)
+		for i := range e.files {
+			used = append(used, &e.files[i].sum)
 		}
 	}
-	for _, a := range w.saved.attached {
-		if !present[a.subject.Digest] {
-			continue
-		}
+	for _, a := range w.saved.present() {
 		for _, d := range a.blobs {
-			used[d.Encoded()] = true
+			sum := sumIn(d)
+			used = append(used, &sum)
 		}
 	}
-	return used
+	compare := func(a, b *[sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) }
+	slices.SortFunc(used, compare)
+	return func(name string) bool {
+		d := digest.NewDigestFromEncoded(digest.SHA256, name)
+		if checkDigest(d) != nil {
+			return false
+		}
+		sum := sumIn(d)
+		_, found := slices.BinarySearchFunc(used, &sum, compare)
+		return !found
+	}
+}
+
+// filesIn returns the wanted names of files in a directory. It reads a part of the directory at a time: the blobs of
+// thousands of repositories need megabytes.
+func filesIn(dir string, wanted func(name string) bool) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.Close() }() // only read from
+	var names []string
+	for {
+		part, err := d.ReadDir(256)
+		if errors.Is(err, io.EOF) {
+			return names, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range part {
+			if !e.IsDir() && wanted(e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+	}
 }
 
 // removeAll removes the files in a directory with unwanted names.
 func removeAll(dir string, unwanted func(name string) bool) error {
-	list, err := os.ReadDir(dir)
-	if err != nil {
+	names, err := filesIn(dir, unwanted)
+	if err != nil || len(names) == 0 {
 		return err
 	}
-	removed := false
-	for _, e := range list {
-		if e.IsDir() || !unwanted(e.Name()) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			return err
 		}
-		removed = true
-	}
-	if !removed {
-		return nil
 	}
 	return durable.SyncDir(dir)
 }

@@ -70,7 +70,7 @@ func (w *writer) floors(gun dct.GUN, before *entry) map[string]dct.Floor {
 		return floors
 	}
 	for _, f := range before.files {
-		if f.name != f.role {
+		if f.name != f.role() {
 			continue // an older root
 		}
 		raw, err := w.saved.read(gun, f)
@@ -85,7 +85,7 @@ func (w *writer) floors(gun dct.GUN, before *entry) map[string]dct.Floor {
 		if err := json.Unmarshal(raw, &content); err != nil {
 			continue
 		}
-		floors[f.role] = dct.Floor{Version: content.Signed.Version, SHA256: f.digest.Encoded()}
+		floors[f.role()] = dct.Floor{Version: content.Signed.Version, SHA256: f.digest().Encoded()}
 	}
 	return floors
 }

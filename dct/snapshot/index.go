@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
-	"strings"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -24,13 +24,13 @@ const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`
 // newIndex builds index.json from the descriptors in the given order.
 func newIndex(manifests []ocispec.Descriptor) ([]byte, error) {
 	var index bytes.Buffer
-	err := writeIndex(&index, manifests)
+	err := writeIndex(&index, slices.Values(manifests))
 	return index.Bytes(), err
 }
 
 // writeIndex writes index.json, one descriptor after the other: for thousands of repositories it has many megabytes,
 // and it is written after each hundred of them.
-func writeIndex(to io.Writer, manifests []ocispec.Descriptor) error {
+func writeIndex(to io.Writer, manifests iter.Seq[ocispec.Descriptor]) error {
 	frame, err := encode(ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{},
 	})
@@ -40,14 +40,16 @@ func writeIndex(to io.Writer, manifests []ocispec.Descriptor) error {
 	out := bufio.NewWriter(to)
 	begin, end, _ := bytes.Cut(frame, []byte("[]"))
 	_, _ = out.Write(append(begin, '[')) // Flush returns any error
-	for i, d := range manifests {
+	first := true
+	for d := range manifests {
 		raw, err := encode(d)
 		if err != nil {
 			return err
 		}
-		if i > 0 {
+		if !first {
 			_ = out.WriteByte(',')
 		}
+		first = false
 		_, _ = out.Write(raw)
 	}
 	_, _ = out.Write(append([]byte{']'}, end...))
@@ -79,12 +81,10 @@ func parseIndex(raw []byte) ([]ocispec.Descriptor, error) {
 }
 
 // descriptor is the entry of a repository in index.json.
-func descriptor(gun dct.GUN, manifest []byte) ocispec.Descriptor {
-	return ocispec.Descriptor{
-		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: ArtifactType,
-		Digest: sumOf(manifest), Size: int64(len(manifest)),
-		Annotations: map[string]string{annotationGUN: gun.String(), ocispec.AnnotationRefName: refName(gun)},
-	}
+func descriptor(gun dct.GUN, manifest blob) ocispec.Descriptor {
+	d := subject(manifest)
+	d.Annotations = map[string]string{annotationGUN: gun.String(), ocispec.AnnotationRefName: refName(gun)}
+	return d
 }
 
 // claimed returns the GUN of an entry in index.json, if present: registries lose it.
@@ -117,29 +117,32 @@ func checkEntry(d ocispec.Descriptor, gun dct.GUN) error {
 	return nil
 }
 
-func byGUN(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) }
-
-// sortEntries sorts descriptors into the order of index.json.
-func sortEntries(entries map[dct.GUN]*entry, attached []attachment) []ocispec.Descriptor {
-	list := make([]ocispec.Descriptor, 0, len(entries)+len(attached))
-	for _, gun := range sortedGUNs(entries) {
-		list = append(list, entries[gun].descriptor)
-	}
-	if len(attached) == 0 {
-		return list
-	}
-	present := map[digest.Digest]bool{}
-	for _, d := range list {
-		present[d.Digest] = true
-	}
-	kept := slices.Clone(attached)
-	slices.SortFunc(kept, func(a, b attachment) int {
-		return cmp.Compare(a.descriptor.Digest, b.descriptor.Digest)
-	})
-	for _, a := range kept {
-		if present[a.subject.Digest] {
-			list = append(list, a.descriptor)
+// listed yields the content of index.json, in its order: the repositories, then what is attached to them.
+func (s *Snapshot) listed() iter.Seq[ocispec.Descriptor] {
+	return func(yield func(ocispec.Descriptor) bool) {
+		for _, gun := range s.GUNs() {
+			if !yield(descriptor(gun, s.entries[gun].manifest)) {
+				return
+			}
+		}
+		for _, a := range s.present() {
+			if !yield(a.descriptor) {
+				return
+			}
 		}
 	}
+}
+
+// present returns the attachments whose subject is in the snapshot, sorted by digest.
+func (s *Snapshot) present() []attachment {
+	if len(s.attached) == 0 {
+		return nil
+	}
+	manifests := map[[sha256.Size]byte]bool{}
+	for _, e := range s.entries {
+		manifests[e.manifest.sum] = true
+	}
+	list := slices.DeleteFunc(slices.Clone(s.attached), func(a attachment) bool { return !manifests[sumIn(a.subject.Digest)] })
+	slices.SortFunc(list, func(a, b attachment) int { return cmp.Compare(a.descriptor.Digest, b.descriptor.Digest) })
 	return list
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/opencontainers/image-spec/specs-go"
@@ -30,17 +31,17 @@ func TestTheIndexIsWrittenInPieces(t *testing.T) {
 			string(want): true, string(want) + "\n": false, string(want[:len(want)-1]): false, "": false, string(bytes.Replace(want, []byte("manifest"), []byte("Manifest"), 1)): false,
 		} {
 			must(t, os.WriteFile(path, []byte(content), 0o600))
-			if is, err := hasContent(path, func(to io.Writer) error { return writeIndex(to, list) }); is != same || err != nil {
+			if is, err := hasContent(path, func(to io.Writer) error { return writeIndex(to, slices.Values(list)) }); is != same || err != nil {
 				t.Errorf("%d entries, beside %q: got the same %v, %v, want %v", n, content, is, err, same)
 			}
 		}
 		link := filepath.Join(t.TempDir(), "link")
 		if os.Symlink(path, link) == nil {
 			must(t, os.WriteFile(path, want, 0o600))
-			if is, err := hasContent(link, func(to io.Writer) error { return writeIndex(to, list) }); is || err != nil {
+			if is, err := hasContent(link, func(to io.Writer) error { return writeIndex(to, slices.Values(list)) }); is || err != nil {
 				t.Errorf("a link: got the same %v, %v, want it written", is, err)
 			}
 		}
-		list = append(list, descriptor(gun(t, fmt.Sprint("registry.example.com/app", n)), want))
+		list = append(list, descriptor(gun(t, fmt.Sprint("registry.example.com/app", n)), blobOf(want)))
 	}
 }

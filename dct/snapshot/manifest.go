@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -19,25 +18,30 @@ import (
 
 // file is one metadata file of a repository, as described by a layer.
 type file struct {
+	blob
 	name    string // root, 3.root, timestamp, targets/releases
-	role    string
 	version int
-	digest  digest.Digest
-	size    int64
+}
+
+func (f file) role() string {
+	if _, ok := chainVersion(f.name); ok {
+		return "root"
+	}
+	return f.name
 }
 
 // answers reports whether the file is the one that a source is asked for by that name.
 func (f file) answers(name string) bool {
-	return name == f.name || name == f.role+"."+f.digest.Encoded() ||
+	return name == f.name || name == f.role()+"."+f.digest().Encoded() ||
 		f.name == "root" && name == chainName(f.version)
 }
 
 func (f file) layer() ocispec.Descriptor {
 	return ocispec.Descriptor{
-		MediaType: MediaType, Digest: f.digest, Size: f.size,
+		MediaType: MediaType, Digest: f.digest(), Size: f.size,
 		Annotations: map[string]string{
 			annotationFile:    f.name,
-			annotationRole:    f.role,
+			annotationRole:    f.role(),
 			annotationVersion: strconv.Itoa(f.version),
 		},
 	}
@@ -102,7 +106,7 @@ func parseGUN(name string) (dct.GUN, error) {
 }
 
 func parseLayers(layers []ocispec.Descriptor) ([]file, error) {
-	var files []file
+	files := make([]file, 0, len(layers))
 	seen := map[string]bool{}
 	for i, l := range layers {
 		f, err := parseLayer(l)
@@ -123,23 +127,23 @@ func parseLayers(layers []ocispec.Descriptor) ([]file, error) {
 }
 
 func parseLayer(l ocispec.Descriptor) (file, error) {
-	f := file{name: l.Annotations[annotationFile], role: l.Annotations[annotationRole], digest: l.Digest, size: l.Size}
 	version, err := strconv.Atoi(l.Annotations[annotationVersion])
 	if err != nil {
 		return file{}, errors.New("its version is no number")
 	}
-	f.version = version
 	if err := checkDigest(l.Digest); err != nil {
 		return file{}, err
 	}
+	role := l.Annotations[annotationRole]
+	f := file{blob{sumIn(l.Digest), l.Size}, ownName(l.Annotations[annotationFile]), version}
 	chained, isChain := chainVersion(f.name)
 	switch {
 	case l.Size <= 0 || l.Size > maxFile:
 		return file{}, fmt.Errorf("its size is %d", l.Size)
-	case !rolePattern.MatchString(f.role):
-		return file{}, fmt.Errorf("%s is no role", safetext.Safe(f.role, 128))
-	case isChain && (f.role != "root" || chained != version), !isChain && f.name != f.role:
-		return file{}, fmt.Errorf("file %s is not called as that of role %s and version %d is", safetext.Safe(f.name, 128), f.role, version)
+	case !rolePattern.MatchString(role):
+		return file{}, fmt.Errorf("%s is no role", safetext.Safe(role, 128))
+	case isChain && (role != "root" || chained != version), !isChain && f.name != role:
+		return file{}, fmt.Errorf("file %s is not called as that of role %s and version %d is", safetext.Safe(f.name, 128), role, version)
 	// This package writes no other layers.
 	case !reflect.DeepEqual(l, f.layer()):
 		return file{}, fmt.Errorf("file %s is described otherwise than snapshots do", f.name)
@@ -151,7 +155,7 @@ func parseLayer(l ocispec.Descriptor) (file, error) {
 // down to the delegations.
 func order(files []file) {
 	rank := func(f file) int {
-		if i := slices.Index(latest, f.role); i >= 0 {
+		if i := slices.Index(latest, f.role()); i >= 0 {
 			return i
 		}
 		return len(latest)
@@ -160,7 +164,7 @@ func order(files []file) {
 		if d := rank(a) - rank(b); d != 0 {
 			return d
 		}
-		if a.role == "root" && a.version != b.version {
+		if a.role() == "root" && a.version != b.version {
 			return a.version - b.version
 		}
 		if a.name < b.name {

@@ -33,17 +33,17 @@ func newVector(t testing.TB) *vector {
 	}
 	for _, name := range []string{"1.root", "root", "timestamp", "snapshot", "targets", "targets/releases"} {
 		raw := []byte(`{"file":"` + name + `"}`)
-		f := file{name: name, role: strings.TrimPrefix(name, "1."), version: 2, digest: sumOf(raw), size: int64(len(raw))}
+		f := file{blobOf(raw), name, 2}
 		if name == "1.root" {
 			f.version = 1
 		}
 		files = append(files, f)
-		layout[blobName(f.digest)] = &fstest.MapFile{Data: raw}
+		layout[blobName(f.digest())] = &fstest.MapFile{Data: raw}
 	}
 	manifest, err := newManifest(gun(t, plain), files, map[string]string{annotationTool: "test"})
 	must(t, err)
 	v := &vector{files: layout, manifest: manifest}
-	v.list(t, descriptor(gun(t, plain), manifest))
+	v.list(t, descriptor(gun(t, plain), blobOf(manifest)))
 	return v
 }
 
@@ -117,7 +117,7 @@ func TestHostileIndexesAreRefused(t *testing.T) {
 		refused(t, what, v, lie[2:]...)
 	}
 	v := newVector(t)
-	d := descriptor(gun(t, plain), v.manifest)
+	d := descriptor(gun(t, plain), blobOf(v.manifest))
 	v.list(t, d, d)
 	refused(t, "a repository twice", v)
 	d.Annotations = nil
@@ -159,7 +159,7 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 	} {
 		v := newVector(t)
 		v.manifest = sed(t, v.manifest, lie[0], lie[1])
-		v.list(t, descriptor(gun(t, plain), v.manifest))
+		v.list(t, descriptor(gun(t, plain), blobOf(v.manifest)))
 		refused(t, what, v, lie[2:]...)
 	}
 }
@@ -218,7 +218,7 @@ func FuzzLayout(f *testing.F) {
 		checkOpened(t, v)
 		// A fuzzer cannot make hashes, so the manifest is also listed as it should be.
 		if parsed, _, err := parseManifest(manifest); err == nil {
-			v.list(t, descriptor(parsed, manifest))
+			v.list(t, descriptor(parsed, blobOf(manifest)))
 			if s, err := v.open(); err != nil || len(s.entries) != 1 {
 				t.Fatalf("a manifest that is one: got %v, want it accepted with one entry", err)
 			}
@@ -261,8 +261,8 @@ func checkOpened(t *testing.T, v *vector) {
 			if err != nil {
 				continue
 			}
-			if found, _ := e.find(name); digest.SHA256.FromBytes(raw) != found.digest {
-				t.Fatalf("%s of %s: got %s, want %s, as its manifest lists", name, gun, digest.SHA256.FromBytes(raw), found.digest)
+			if found, _ := e.find(name); digest.SHA256.FromBytes(raw) != found.digest() {
+				t.Fatalf("%s of %s: got %s, want %s, as its manifest lists", name, gun, digest.SHA256.FromBytes(raw), found.digest())
 			}
 		}
 	}
@@ -272,7 +272,7 @@ func checkOpened(t *testing.T, v *vector) {
 func names(files []file) []string {
 	var list []string
 	for _, f := range files {
-		list = append(list, f.name, f.role+"."+f.digest.Encoded())
+		list = append(list, f.name, f.role()+"."+f.digest().Encoded())
 	}
 	return list
 }

@@ -64,7 +64,7 @@ func (t *recordingSource) findRoot(version int) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	raw, err := t.saved.blob(f.digest, f.size)
+	raw, err := t.saved.blob(f.digest(), f.size)
 	return raw, err == nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,14 @@ const maxChain = 1000
 // latest lists the files that every repository has.
 var latest = []string{"root", "timestamp", "snapshot", "targets"}
 
+// ownName returns a name of a file without the memory it was cut from: a snapshot has thousands of them.
+func ownName(name string) string {
+	if i := slices.Index(latest, name); i >= 0 {
+		return latest[i]
+	}
+	return strings.Clone(name)
+}
+
 // rolePattern is the grammar of roles in the notary library.
 var rolePattern = regexp.MustCompile(`^(root|timestamp|snapshot|targets(/[-a-z0-9_]+)*)$`)
 
@@ -88,6 +97,23 @@ func checkDigest(d digest.Digest) error {
 
 // blobName returns a blob's path in the layout. The digest has passed checkDigest.
 func blobName(d digest.Digest) string { return "blobs/sha256/" + d.Encoded() }
+
+// blob describes a blob in less memory than a descriptor with its texts.
+type blob struct {
+	sum  [sha256.Size]byte
+	size int64
+}
+
+func blobOf(raw []byte) blob { return blob{sha256.Sum256(raw), int64(len(raw))} }
+
+// digest returns the digest, which is also the blob's name.
+func (b blob) digest() digest.Digest { return digest.NewDigestFromBytes(digest.SHA256, b.sum[:]) }
+
+// sumIn returns the hash in a digest that has passed checkDigest.
+func sumIn(d digest.Digest) (sum [sha256.Size]byte) {
+	_, _ = hex.Decode(sum[:], []byte(d.Encoded())) // checkDigest took these 64 digits
+	return sum
+}
 
 // refName makes a tag from a GUN, with which tools can copy its manifest. The hash distinguishes GUNs that differ
 // only in characters that a tag cannot have, or far at the end.

@@ -29,10 +29,10 @@ type Snapshot struct {
 
 // entry is one repository in the snapshot.
 type entry struct {
-	descriptor ocispec.Descriptor // as index.json has it
-	files      []file             // nil for a damaged manifest
-	saved      time.Time          // as the manifest has it; zero if it has no such time
-	damage     error              // of the manifest; an *dct.Error
+	manifest blob
+	files    []file    // nil for a damaged manifest
+	saved    time.Time // as the manifest has it; zero if it has no such time
+	damage   error     // of the manifest; an *dct.Error
 }
 
 // attachment is a manifest that refers to another as its subject, such as a signature. It is not trust data, and
@@ -67,11 +67,7 @@ func Open(dir string) (*Snapshot, error) {
 func (s *Snapshot) Close() error { return s.root.Close() }
 
 // GUNs lists the repositories in the snapshot, sorted.
-func (s *Snapshot) GUNs() []dct.GUN { return sortedGUNs(s.entries) }
-
-func sortedGUNs(entries map[dct.GUN]*entry) []dct.GUN {
-	return slices.SortedFunc(maps.Keys(entries), byGUN)
-}
+func (s *Snapshot) GUNs() []dct.GUN { return slices.SortedFunc(maps.Keys(s.entries), dct.GUN.Compare) }
 
 // Saved returns when the latest new content was saved, according to the manifests. It is the zero time if nothing is
 // saved or a manifest has no time.
@@ -96,8 +92,14 @@ func (s *Snapshot) Manifest(gun dct.GUN) (ocispec.Descriptor, bool) {
 	if !ok {
 		return ocispec.Descriptor{}, false
 	}
-	d := e.descriptor
-	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: ArtifactType}, true
+	return subject(e.manifest), true
+}
+
+// subject describes a repository's manifest as what is signed.
+func subject(manifest blob) ocispec.Descriptor {
+	return ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: ArtifactType, Digest: manifest.digest(), Size: manifest.size,
+	}
 }
 
 func open(fsys fs.FS) (*Snapshot, error) {
@@ -164,7 +166,7 @@ func (s *Snapshot) add(d ocispec.Descriptor) error {
 		if !known {
 			return fmt.Errorf("manifest %s, of a repository that is not known: %w", d.Digest, err)
 		}
-		return s.enter(claim, &entry{descriptor: d, damage: blame(claim, "", "the manifest that index.json lists", err)})
+		return s.enter(claim, d, &entry{damage: blame(claim, "", "the manifest that index.json lists", err)})
 	}
 	if !known {
 		if a, ok := attachmentOf(d, raw); ok {
@@ -176,16 +178,17 @@ func (s *Snapshot) add(d ocispec.Descriptor) error {
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
-	return s.enter(gun, &entry{descriptor: d, files: files, saved: savedAt(raw)})
+	return s.enter(gun, d, &entry{files: files, saved: savedAt(raw)})
 }
 
-func (s *Snapshot) enter(gun dct.GUN, e *entry) error {
-	if err := checkEntry(e.descriptor, gun); err != nil {
+func (s *Snapshot) enter(gun dct.GUN, d ocispec.Descriptor, e *entry) error {
+	if err := checkEntry(d, gun); err != nil {
 		return err
 	}
 	if _, twice := s.entries[gun]; twice {
 		return fmt.Errorf("%s is listed twice", gun)
 	}
+	e.manifest = blob{sumIn(d.Digest), d.Size}
 	s.entries[gun] = e
 	return nil
 }

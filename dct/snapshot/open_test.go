@@ -61,7 +61,7 @@ func TestDamageIsOfItsKindAndOfItsRepository(t *testing.T) {
 	s.save(t, dir)
 	saved := opened(t, dir)
 	root, _ := saved.entries[gun(t, plain)].find("root")
-	for _, blob := range []string{blobName(root.digest), blobName(saved.entries[gun(t, plain)].descriptor.Digest)} {
+	for _, blob := range []string{blobName(root.digest()), blobName(saved.entries[gun(t, plain)].manifest.digest())} {
 		layout := tree(t, dir)
 		file := layout[blob]
 		for what, kind := range map[string]error{"missing": dct.ErrIncomplete, "flipped": dct.ErrRefused} {
@@ -149,10 +149,10 @@ func TestForgedRootChainIsFound(t *testing.T) {
 	must(t, err)
 	files := saved.entries[gun(t, rotated)].files
 	forged := s.Raw(plain, "root")
-	files[0].digest, files[0].size = sumOf(forged), int64(len(forged))
+	files[0].blob = blobOf(forged)
 	manifest, err := newManifest(gun(t, rotated), files, map[string]string{})
 	must(t, err)
-	index, err := newIndex([]ocispec.Descriptor{descriptor(gun(t, rotated), manifest)})
+	index, err := newIndex([]ocispec.Descriptor{descriptor(gun(t, rotated), blobOf(manifest))})
 	must(t, err)
 	for _, f := range [][]byte{forged, manifest} {
 		layout[blobName(sumOf(f))] = &fstest.MapFile{Data: f, Mode: 0o644}
@@ -174,7 +174,7 @@ func TestLinksAndPipesAreNotFollowed(t *testing.T) {
 		path := filepath.Join(dir, what)
 		if what == "a blob" {
 			f, _ := opened(t, dir).entries[gun(t, plain)].find("targets")
-			path = filepath.Join(dir, blobName(f.digest))
+			path = filepath.Join(dir, blobName(f.digest()))
 		}
 		moved := filepath.Join(elsewhere, "moved")
 		must(t, os.Rename(path, moved))
@@ -258,9 +258,9 @@ func whose(t *testing.T, layout fstest.MapFS) map[string][]string {
 	names := map[string][]string{"oci-layout": {"oci-layout"}, "index.json": {"index.json"}}
 	names[blobName(ocispec.DescriptorEmptyJSON.Digest)] = []string{"config"}
 	for gun, e := range s.entries {
-		names[blobName(e.descriptor.Digest)] = []string{gun.String(), "manifest", blobName(e.descriptor.Digest)}
+		names[blobName(e.manifest.digest())] = []string{gun.String(), "manifest", blobName(e.manifest.digest())}
 		for _, f := range e.files {
-			names[blobName(f.digest)] = []string{gun.String(), "role " + f.role, "file " + f.name, blobName(f.digest)}
+			names[blobName(f.digest())] = []string{gun.String(), "role " + f.role(), "file " + f.name, blobName(f.digest())}
 		}
 	}
 	if len(names) != len(layout) {

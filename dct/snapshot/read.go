@@ -31,7 +31,7 @@ func (s *Snapshot) File(ctx context.Context, gun dct.GUN, fileName string, limit
 		return nil, absent(fileName)
 	}
 	if f.size > limit {
-		return nil, blame(gun, f.role, "file "+f.name, &damage{dct.ErrRefused, fmt.Errorf("it is larger than %d bytes", limit)})
+		return nil, blame(gun, f.role(), "file "+f.name, &damage{dct.ErrRefused, fmt.Errorf("it is larger than %d bytes", limit)})
 	}
 	return s.read(gun, f)
 }
@@ -43,9 +43,9 @@ func absent(name string) error {
 
 // read returns the bytes of a file as saved, or an *dct.Error that names it.
 func (s *Snapshot) read(gun dct.GUN, f file) ([]byte, error) {
-	raw, err := s.blob(f.digest, f.size)
+	raw, err := s.blob(f.digest(), f.size)
 	if err != nil {
-		return nil, blame(gun, f.role, "file "+f.name, err)
+		return nil, blame(gun, f.role(), "file "+f.name, err)
 	}
 	return raw, nil
 }

@@ -55,7 +55,7 @@ func (w *writer) save(ctx context.Context, gun dct.GUN, r was) (Saved, error) {
 		return Saved{}, err
 	}
 	if done.Outcome != Unchanged {
-		w.saved.entries[gun] = &entry{descriptor: descriptor(gun, manifest), files: files}
+		w.saved.entries[gun], w.changed = &entry{manifest: blobOf(manifest), files: files}, true
 	}
 	if w.options.Signer != nil && r.expired == nil { // only what was verified is signed, including its age
 		d, _ := w.saved.Manifest(gun)
@@ -116,17 +116,17 @@ func (r *recording) warn(text string) {
 
 // list describes the files, in the order of a manifest.
 func (r *recording) list() []file {
-	var files []file
+	files := make([]file, 0, len(r.files))
 	for asked, raw := range r.files {
-		f := file{name: asked, digest: sumOf(raw), size: int64(len(raw))}
+		name := asked
 		if role, _, ok := cutSum(asked); ok {
-			f.name = role
+			name = role
 		}
-		f.role, f.version = f.name, r.repository.Version(f.name)
-		if v, ok := chainVersion(f.name); ok {
-			f.role, f.version = "root", v
+		version, ok := chainVersion(name)
+		if !ok {
+			version = r.repository.Version(name)
 		}
-		files = append(files, f)
+		files = append(files, file{blobOf(raw), ownName(name), version})
 	}
 	order(files)
 	return files
@@ -138,7 +138,7 @@ func (r *recording) bytes(files []file) [][]byte {
 	for _, f := range files {
 		raw, ok := r.files[f.name]
 		if !ok {
-			raw = r.files[f.role+"."+f.digest.Encoded()]
+			raw = r.files[f.role()+"."+f.digest().Encoded()]
 		}
 		content = append(content, raw)
 	}

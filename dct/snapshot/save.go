@@ -126,7 +126,7 @@ func save(ctx context.Context, dir string, reader *dct.Reader, guns []dct.GUN, o
 		}
 	}
 	sum, err := w.saveAll(ctx, guns)
-	slices.SortStableFunc(sum.Attention, func(a, b Saved) int { return byGUN(a.GUN, b.GUN) })
+	slices.SortStableFunc(sum.Attention, func(a, b Saved) int { return a.GUN.Compare(b.GUN) })
 	if err != nil {
 		return sum, err
 	}
@@ -143,6 +143,7 @@ type writer struct {
 
 	hosts *dct.Hosts // hosts not to ask again
 
+	changed  bool         // since the last commit
 	pending  []pending    // to be signed after the next commit
 	unlisted []attachment // signatures on the disk that the index did not list
 }
@@ -150,7 +151,7 @@ type writer struct {
 func (w *writer) saveAll(ctx context.Context, guns []dct.GUN) (Summary, error) {
 	var sum Summary
 	guns = slices.Clone(guns)
-	slices.SortFunc(guns, byGUN)
+	slices.SortFunc(guns, dct.GUN.Compare)
 	entries := maps.Clone(w.saved.entries) // reading ahead does not interfere with writing
 	i := -1
 	for gun, r := range ordered.Each(ctx, slices.Values(slices.Compact(guns)), w.options.Readers, func(ctx context.Context, gun dct.GUN) was {
@@ -225,11 +226,14 @@ func (s *Summary) attend(done Saved) {
 
 // commit writes the index, unless it is unchanged. All blobs it leads to are already on the disk.
 func (w *writer) commit() error {
-	path, list := filepath.Join(w.dir, ocispec.ImageIndexFile), sortEntries(w.saved.entries, w.saved.attached)
-	write := func(to io.Writer) error { return writeIndex(to, list) }
-	if same, err := hasContent(path, write); err != nil || same {
-		return err
+	path := filepath.Join(w.dir, ocispec.ImageIndexFile)
+	write := func(to io.Writer) error { return writeIndex(to, w.saved.listed()) }
+	if !w.changed {
+		if same, err := hasContent(path, write); err != nil || same {
+			return err
+		}
 	}
+	w.changed = false
 	return durable.Write(path, fileMode, write)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -146,16 +145,12 @@ func (w *writer) ours(ctx context.Context, s *Snapshot, manifest ocispec.Descrip
 
 // findUnlisted looks for signatures among the blobs that no index leads to, which a killed run leaves behind.
 func (w *writer) findUnlisted() error {
-	list, err := os.ReadDir(blobDir(w.dir))
+	names, err := filesIn(blobDir(w.dir), w.unused())
 	if err != nil {
 		return err
 	}
-	used := w.used()
-	for _, e := range list {
-		if used[e.Name()] || !isBlob(e.Name()) {
-			continue
-		}
-		sum := digest.NewDigestFromEncoded(digest.SHA256, e.Name())
+	for _, name := range names {
+		sum := digest.NewDigestFromEncoded(digest.SHA256, name)
 		raw, err := readRegular(w.saved.fsys, blobName(sum), maxEnvelope)
 		if err != nil || sumOf(raw) != sum {
 			continue // not a usable signature, whatever it is
@@ -174,12 +169,12 @@ func (w *writer) maySign(ctx context.Context, before *entry, now []byte) bool {
 	if w.options.Signer == nil || w.asWritten(before, now) {
 		return true
 	}
-	_, signed, err := w.ours(ctx, w.saved, before.descriptor)
+	_, signed, err := w.ours(ctx, w.saved, subject(before.manifest))
 	return signed || err != nil // sign reports the error
 }
 
 func (w *writer) asWritten(before *entry, now []byte) bool {
-	raw, err := w.saved.blob(before.descriptor.Digest, before.descriptor.Size)
+	raw, err := w.saved.blob(before.manifest.digest(), before.manifest.size)
 	if err != nil {
 		return false
 	}

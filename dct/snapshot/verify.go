@@ -49,7 +49,7 @@ func Verify(ctx context.Context, dir string, reader *dct.Reader, judge Judge) ([
 
 func (s *Snapshot) verify(ctx context.Context, gun dct.GUN, reader dct.Reader, judge Judge) Result {
 	e := s.entries[gun]
-	result := Result{GUN: gun, Manifest: e.descriptor.Digest, Signatures: s.Signatures(gun)}
+	result := Result{GUN: gun, Manifest: e.manifest.digest(), Signatures: s.Signatures(gun)}
 	if result.Err = s.intact(ctx, gun); result.Err != nil {
 		return result
 	}

@@ -57,9 +57,18 @@ func TestCopiesByOtherToolsRead(t *testing.T) {
 		for _, r := range results {
 			must(t, r.Err)
 		}
-		// A copy is a snapshot that Save can continue.
+		// A copy is a snapshot that Save can continue. It writes the annotations again.
 		if n, sum := s.cost(t, copied); n != 3 || sum.Unchanged != 3 {
 			t.Errorf("got %d requests, %+v, want 3, and 3 unchanged", n, sum)
+		}
+		if got, want := tree(t, copied)["index.json"].Data, tree(t, dir)["index.json"].Data; string(got) != string(want) {
+			t.Errorf("got the index %s, want %s", got, want)
+		}
+		before, err := os.Stat(filepath.Join(copied, "index.json"))
+		must(t, err)
+		s.save(t, copied)
+		if after, err := os.Stat(filepath.Join(copied, "index.json")); err != nil || !os.SameFile(before, after) {
+			t.Errorf("got another file, %v, want the index left alone, as nothing changed", err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,13 +43,12 @@ type tokenCache struct {
 
 // tokenServer is what a server has said about its tokens. tokenCache's mu guards the fields.
 type tokenServer struct {
-	address   *url.URL       // of the server
-	challenge string         // the judged challenge, without a scope
-	given     bool           // a token was issued
-	unwanted  bool           // a token requested in advance was useless
-	refusals  int            // refused tokens for several scopes
-	expected  []string       // scopes, in the order in which they will be needed
-	at        map[string]int // position of each scope
+	address   *url.URL // of the server
+	challenge string   // the judged challenge, without a scope
+	given     bool     // a token was issued
+	unwanted  bool     // a token requested in advance was useless
+	refusals  int      // refused tokens for several scopes
+	expected  []string // scopes, in the order in which they will be needed
 }
 
 type knownToken struct {
@@ -87,11 +87,7 @@ func Expect(c *auth.Client, host string, scopes []string) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.server(host)
-	s.expected, s.at = scopes, make(map[string]int, len(scopes))
-	for i, scope := range scopes {
-		s.at[scope] = i
-	}
+	t.server(host).expected = scopes
 }
 
 // server returns the tokenServer of a host. The caller holds mu.
@@ -212,8 +208,11 @@ func (t *tokenCache) have(host, scopes string) (k knownToken, fresh bool, s toke
 
 // together returns the scopes to request in one token, beginning with scope, or none if scope is requested alone.
 func (t *tokenCache) together(host string, s tokenServer, scope string) []string {
-	i, ok := s.at[scope]
-	if !ok || s.refusals >= maxJointRefusals {
+	if s.refusals >= maxJointRefusals {
+		return nil
+	}
+	i := slices.Index(s.expected, scope)
+	if i < 0 {
 		return nil
 	}
 	all, size := []string{scope}, len(scope)

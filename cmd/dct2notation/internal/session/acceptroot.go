@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -63,8 +62,7 @@ func (a *AcceptedRoots) String() string {
 // AcceptRoots makes the session accept the roots when the repositories are read. A root that would have no effect is
 // an error, as it is probably a typing error.
 func (f *Session) AcceptRoots(a AcceptedRoots) error {
-	byName := func(a, b dct.GUN) int { return cmp.Compare(a.String(), b.String()) }
-	for _, gun := range slices.SortedFunc(maps.Keys(a), byName) {
+	for _, gun := range slices.SortedFunc(maps.Keys(a), dct.GUN.Compare) {
 		switch id := a[gun]; {
 		case !slices.Contains(f.GUNs, gun):
 			return cli.Usage(fmt.Errorf("--accept-root %s: it is not among the repositories of this call\nhint: name it as an argument, too", gun))

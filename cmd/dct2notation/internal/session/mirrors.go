@@ -101,7 +101,7 @@ type oneForEachPlace struct {
 // their order.
 func newOnePerLocation(t migrate.Trust, guns []dct.GUN, canonical func(dct.GUN) string) oneForEachPlace {
 	owner := map[string]dct.GUN{}
-	sorted := slices.SortedFunc(slices.Values(guns), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
+	sorted := slices.SortedFunc(slices.Values(guns), dct.GUN.Compare)
 	for _, gun := range sorted {
 		at := canonical(gun)
 		if _, taken := owner[at]; !taken || gun.String() == at {

@@ -209,7 +209,7 @@ func (s *selection) withRecorded(picked []dct.GUN) []dct.GUN {
 	for _, gun := range picked {
 		delete(s.unlisted, gun)
 	}
-	more := slices.SortedFunc(maps.Keys(s.unlisted), func(a, b dct.GUN) int { return strings.Compare(a.String(), b.String()) })
+	more := slices.SortedFunc(maps.Keys(s.unlisted), dct.GUN.Compare)
 	return append(picked, more...)
 }
 
