@@ -9,9 +9,10 @@ import (
 
 // Each calls do for each element of the list, up to n at the same time, and yields each element with its result, in
 // order. At most n results wait to be consumed. It takes the next element when the one before it has begun, so a list
-// that waits before it yields an element decides when that begins. When the loop over it ends early, or ctx ends, Each begins no more
-// elements, cancels the context of those under way and waits for them. do must return a result in that case as well;
-// the caller has to tell what that result is worth.
+// that waits before it yields an element decides when that begins.
+//
+// When the loop over it ends early, or ctx ends, Each begins no more elements, cancels the context of those under way
+// and waits for them. do must return a result in that case as well; the caller has to tell what that result is worth.
 func Each[In, Out any](ctx context.Context, list iter.Seq[In], n int, do func(context.Context, In) Out) iter.Seq2[In, Out] {
 	return func(yield func(In, Out) bool) {
 		ctx, cancel := context.WithCancel(ctx)
