@@ -1,11 +1,14 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestCheckRefusesWhatReadersDifferOn(t *testing.T) {
@@ -105,5 +108,73 @@ func TestUnmarshal(t *testing.T) {
 				t.Errorf("%s of %s: got %v, want %q", how, in, err, c.want)
 			}
 		}
+	}
+}
+
+// The rule is asked of exactly what encoding/json decodes. Besides what is not JSON, only repeated keys and deep nesting
+// are refused.
+func FuzzWalkSeesWhatIsDecoded(f *testing.F) {
+	for _, in := range []string{
+		`{"a":{"b":1},"c":["x",{"d":null}],"e":true}`, " {\t\"a\"\r:\n[ -1.5e3 ,false , \"\" ] , \"b,]}\" : { } }\n",
+		`{"\u0061\"":"\\","b":"\ud800}\ud83d\ude00"}`, `{"a":1,"\u0061":2}`, `{"a":1,"A":2}`, `[[],{}]`, `7`, `{"a":1}x`, nested(maxDepth + 1),
+	} {
+		f.Add([]byte(in))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var seen, want []string
+		err := Walk(raw, anyName{trail{&seen, ""}})
+		if !json.Valid(raw) || !utf8.Valid(raw) {
+			if err == nil {
+				t.Fatalf("%q: got it accepted, want it refused as it is not JSON", raw)
+			}
+			return
+		}
+		if err != nil {
+			if !errors.Is(err, errDeep) && !strings.Contains(err.Error(), "twice in one object") {
+				t.Fatalf("%q: got %v, want it accepted", raw, err)
+			}
+			return
+		}
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		var decoded any
+		if err := d.Decode(&decoded); err != nil {
+			t.Fatalf("%q: got %v from encoding/json, want it decoded", raw, err)
+		}
+		descend(decoded, anyName{trail{&want, ""}})
+		slices.Sort(seen) // a decoded object has no order
+		slices.Sort(want)
+		if !slices.Equal(seen, want) {
+			t.Errorf("%q: got %q, want %q", raw, seen, want)
+		}
+	})
+}
+
+// anyName is trail without what it refuses.
+type anyName struct{ trail }
+
+func (r anyName) Member(name string) (Rule, error) {
+	return anyName{trail{r.seen, r.at + "." + name}}, nil
+}
+func (r anyName) Element() Rule { return anyName{trail{r.seen, r.at + "[]"}} }
+func (r anyName) Scalar(v json.Token) error {
+	_ = r.trail.Scalar(v) // it refuses one value
+	return nil
+}
+
+// descend asks the rule of each decoded value.
+func descend(v any, r Rule) {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			rule, _ := r.Member(name) // anyName returns no error
+			descend(member, rule)
+		}
+	case []any:
+		for _, element := range v {
+			descend(element, r.Element())
+		}
+	default:
+		_ = r.Scalar(v) // anyName returns no error
 	}
 }
