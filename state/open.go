@@ -14,6 +14,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/dct2notation/dct2notation/internal/durable"
 )
 
 // Options of Open. The zero value is usable.
@@ -134,7 +136,7 @@ func (l *Ledger) openDB() (err error) {
 			err = damage("%v", r)
 		}
 		if err != nil && l.file != nil {
-			l.file.Close() // after a panic bbolt has not closed it; closing twice is harmless
+			l.abandon() // after a panic bbolt has not closed it; closing twice is harmless
 		}
 	}()
 	l.db, err = bolt.Open(l.path, 0o600, &bolt.Options{
@@ -161,9 +163,16 @@ func (l *Ledger) release() error {
 	}
 	if l.fault.panicked() {
 		// bbolt may still hold its locks, and its Close would wait for them.
-		return l.file.Close()
+		return l.abandon()
 	}
 	return l.db.Close()
+}
+
+// abandon closes the file without bbolt. What bbolt has mapped keeps the file's lock although it is closed, so that
+// this process could not open the ledger again: the lock is released first.
+func (l *Ledger) abandon() error {
+	_ = durable.Unlock(l.file) // fails where bbolt has closed it, and the lock is gone then
+	return l.file.Close()
 }
 
 // Close waits for moves under way and releases the file. It returns the error that stopped the ledger, if any.

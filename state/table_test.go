@@ -132,6 +132,10 @@ func TestAFileCutShortWhileOpenStopsTheRunButNotTheProcess(t *testing.T) {
 				t.Errorf("got %v, want %v", err, ErrDamaged)
 			}
 		}
+		// The same process does not find it locked by itself.
+		if _, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) {
+			t.Errorf("opened again: got %v, want %v", err, ErrDamaged)
+		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("got a Close that hangs, want it to end")
 	}

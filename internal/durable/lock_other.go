@@ -15,7 +15,7 @@ const (
 )
 
 // TryLock tries to take the exclusive lock on f and reports whether it got it. It returns false if another open file,
-// of this process or another, holds it. The lock ends with [Unlock], and when f is closed.
+// of this process or another, holds it. The lock ends with [Unlock], and when f is closed and not mapped into memory.
 func TryLock(f *os.File) (bool, error) {
 	switch err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB); {
 	case errors.Is(err, syscall.EWOULDBLOCK):

@@ -14,7 +14,7 @@ const (
 )
 
 // TryLock tries to take the exclusive lock on f and reports whether it got it. It returns false if another open file,
-// of this process or another, holds it. The lock ends with [Unlock], and when f is closed.
+// of this process or another, holds it. The lock ends with [Unlock], and when f is closed and not mapped into memory.
 func TryLock(f *os.File) (bool, error) {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, lockByte())

@@ -149,80 +149,89 @@ func (f *File) read(data []byte, id uint64) error {
 	return nil
 }
 
-// walk visits all entries of the tree under p in order. low and high bound its
-// keys: low <= key < high, where nil is no bound.
-func (f *File) walk(p page, low, high []byte, depth int, visit func(flags uint32, key, value []byte) error) error {
+// walk visits all entries of the tree under p in order. first is the key that the page above has for p, and every key
+// comes before next; both are nil for a root, and next is nil where nothing follows.
+func (f *File) walk(p page, first, next []byte, depth int, visit func(flags uint32, key, value []byte) error) error {
 	if depth > maxDepth {
 		return damaged("page %d is %d levels deep", p.id, depth)
 	}
+	if p.count == 0 && depth > 0 {
+		return damaged("page %d has no entries", p.id)
+	}
 	switch p.flags {
 	case leafPage:
-		return f.walkLeaf(p, low, high, visit)
+		return f.walkLeaf(p, first, next, visit)
 	case branchPage:
-		return f.walkBranch(p, low, high, depth, visit)
+		return f.walkBranch(p, first, next, depth, visit)
 	}
 	return damaged("page %d has type %#x", p.id, p.flags)
 }
 
-func (f *File) walkLeaf(p page, low, high []byte, visit func(uint32, []byte, []byte) error) error {
+func (f *File) walkLeaf(p page, first, next []byte, visit func(uint32, []byte, []byte) error) error {
+	var before []byte
+	at := p.dataStart(leafEntry)
 	for i := range p.count {
-		flags, key, value, err := p.leaf(i)
+		flags, key, value, err := p.leaf(i, at)
 		if err != nil {
 			return err
 		}
-		if !between(low, key, high, i > 0) {
+		if !inOrder(i, before, key, first, next) {
 			return damaged("page %d: entry %d is out of order", p.id, i)
 		}
 		if err := visit(flags, key, value); err != nil {
 			return err
 		}
-		low = key
+		before = key
+		at += uint64(len(key) + len(value))
 	}
-	return nil
+	return p.endsAt(at)
 }
 
-func (f *File) walkBranch(p page, low, high []byte, depth int, visit func(uint32, []byte, []byte) error) error {
-	if p.count == 0 {
-		return damaged("page %d has nothing below it", p.id)
+func (f *File) walkBranch(p page, first, next []byte, depth int, visit func(uint32, []byte, []byte) error) error {
+	children, err := p.children()
+	if err != nil {
+		return err
 	}
-	var child page
-	for i := range p.count {
-		key, id, err := p.branch(i)
-		if err != nil {
-			return err
-		}
-		if !between(low, key, high, i > 0) {
+	var before []byte
+	var below page
+	for i, c := range children {
+		if !inOrder(i, before, c.first, first, next) {
 			return damaged("page %d: entry %d is out of order", p.id, i)
 		}
-		next := high
-		if i+1 < p.count {
-			if next, _, err = p.branch(i + 1); err != nil {
-				return err
-			}
+		end := next
+		if i+1 < len(children) {
+			end = children[i+1].first
 		}
-		if child, err = f.load(id, child.data); err != nil {
+		if below, err = f.load(c.page, below.data); err != nil {
 			return err
 		}
-		if err := f.walk(child, key, next, depth+1, visit); err != nil {
+		if err := f.walk(below, c.first, end, depth+1, visit); err != nil {
 			return err
 		}
-		low = key
+		before = c.first
 	}
 	return nil
 }
 
-// between reports whether low <= key < high, or low < key if strict.
-func between(low, key, high []byte, strict bool) bool {
-	if high != nil && bytes.Compare(key, high) >= 0 {
+// inOrder reports whether the key of entry i comes after the one before, or is first, and comes before next. bbolt
+// finds a page in the page above by its first key; if they differ, it keeps the old page in the tree although it has
+// freed it, and later writes something else there.
+func inOrder(i int, before, key, first, next []byte) bool {
+	switch {
+	case next != nil && bytes.Compare(key, next) >= 0:
 		return false
+	case i > 0:
+		return bytes.Compare(before, key) < 0
 	}
-	c := bytes.Compare(low, key)
-	return low == nil || c < 0 || c == 0 && !strict
+	return first == nil || bytes.Equal(first, key)
 }
 
 // tree returns the root page of a bucket.
 func (f *File) tree(root []byte) (page, error) {
 	if id := order.Uint64(root); id != 0 {
+		if len(root) != bucketHeader {
+			return page{}, damaged("a bucket of %d bytes", len(root))
+		}
 		return f.load(id, nil)
 	}
 	// A small bucket's pages are in its value, which starts anywhere; offsets of its entries count from there.
@@ -231,8 +240,9 @@ func (f *File) tree(root []byte) (page, error) {
 		return page{}, damaged("a small bucket of %d bytes", len(inline))
 	}
 	p := parsePage(inline)
-	if p.flags != leafPage || p.span != 1 {
-		return page{}, damaged("a small bucket of type %#x", p.flags)
+	// bbolt frees the page that a small bucket names, and names none.
+	if p.flags != leafPage || p.span != 1 || p.id != 0 {
+		return page{}, damaged("a small bucket of type %#x, page %d, %d more", p.flags, p.id, p.span-1)
 	}
 	return p, nil
 }

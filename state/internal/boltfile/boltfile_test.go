@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,6 +17,10 @@ import (
 
 // prefix begins the keys in smallFile's file.
 const prefix = "registry.example.com/app"
+
+// sizes are the buckets of smallFile's file and their numbers of entries. The last one is inside the
+// list of buckets.
+var sizes = map[string]int{"one": 300, "two": 300, "zero": 2}
 
 // smallFile returns a file of some hundred entries with free pages, and its meta.
 func smallFile(t *testing.T) ([]byte, meta) {
@@ -26,13 +32,14 @@ func smallFile(t *testing.T) ([]byte, meta) {
 	}
 	for range 5 { // rewriting leaves pages free
 		err := db.Update(func(tx *bolt.Tx) error {
-			for _, name := range []string{"one", "two"} {
+			for name, size := range sizes {
 				b, err := tx.CreateBucketIfNotExists([]byte(name))
 				if err != nil {
 					return err
 				}
-				for n := range 300 {
-					if err := b.Put(fmt.Appendf(nil, "%s %04d", prefix, n), make([]byte, 200)); err != nil {
+				for n := range size {
+					key := fmt.Appendf(nil, "%s %04d", prefix, n)
+					if err := b.Put(key, record(key, 200)); err != nil {
 						return err
 					}
 				}
@@ -60,15 +67,32 @@ func smallFile(t *testing.T) ([]byte, meta) {
 // check accounts for a whole file.
 func check(data []byte) error {
 	f, err := Read(bytes.NewReader(data), int64(len(data)))
-	for _, name := range []string{"one", "two"} {
+	for name := range sizes {
+		if err == nil && !f.Has(name) {
+			err = damaged("no bucket %s", name)
+		}
 		if err == nil {
-			err = f.Each(name, func([]byte, []byte) error { return nil })
+			err = f.Each(name, checksum)
 		}
 	}
 	if err != nil {
 		return err
 	}
 	return f.End()
+}
+
+// checksum stands for what the ledger stores with each record: a value here ends in the length of the whole.
+func checksum(key, value []byte) error {
+	if n := len(value); n < 2 || int(value[n-2])<<8|int(value[n-1]) != len(key)+n {
+		return damaged("a record of another length")
+	}
+	return nil
+}
+
+// record returns a value for key of at least size bytes.
+func record(key []byte, size int) []byte {
+	n := len(key) + size + 2
+	return append(make([]byte, size), byte(n>>8), byte(n))
 }
 
 // A ledger of gigabytes is read with the memory of a few pages.
@@ -96,6 +120,15 @@ func TestEveryPageIsAccountedFor(t *testing.T) {
 		t.Fatalf("got %d free pages, want at least 2 for this test", count)
 	}
 	first := order.Uint64(file[free+pageHeader:])
+	zero := root + uint64(bytes.Index(file[root:], []byte("zero"))) + 4 + bucketHeader // the page inside a value
+	one := root + uint64(bytes.Index(file[root:], []byte("one"))) + 3
+	at := func(id uint64) uint64 { return id * uint64(m.pageSize) }
+	branch := at(order.Uint64(file[one:]))
+	leaf := at(order.Uint64(file[branch+pageHeader+8:]))
+	last := func(page uint64) uint64 { return uint64(order.Uint16(file[page+10:])) - 1 }
+	lastOf := func(page uint64) string {
+		return fmt.Sprintf("page %d: entry %d points", page/uint64(m.pageSize), last(page))
+	}
 	for want, damage := range map[string]func(b []byte){
 		"neither used nor free":                      func(b []byte) { order.PutUint16(b[free+10:], count-1) },
 		fmt.Sprintf("page %d is used twice", m.root): func(b []byte) { order.PutUint64(b[free+pageHeader:], m.root) },
@@ -108,7 +141,16 @@ func TestEveryPageIsAccountedFor(t *testing.T) {
 		"calls itself":                               func(b []byte) { order.PutUint64(b[root:], m.root+1) },
 		"and 4294967295 more":                        func(b []byte) { order.PutUint32(b[root+12:], 1<<32-1) },
 		"has type":                                   func(b []byte) { order.PutUint16(b[root+8:], 0x20) },
-		"points out of the page":                     func(b []byte) { order.PutUint32(b[root+pageHeader+8:], 1<<31) },
+		"points to another place":                    func(b []byte) { order.PutUint32(b[root+pageHeader+8:], 1<<31) },
+		lastOf(branch):                               func(b []byte) { order.PutUint32(b[branch+pageHeader+last(branch)*branchEntry+4:], 0) },
+		lastOf(leaf):                                 func(b []byte) { order.PutUint32(b[leaf+pageHeader+last(leaf)*leafEntry+8:], 0) },
+		"small bucket of type 0x2, page 0, 3 more":   func(b []byte) { order.PutUint32(b[zero+12:], 3) },
+		"has no entries":                             func(b []byte) { order.PutUint16(b[leaf+10:], 0) },
+		"has more in it":                             func(b []byte) { b[leaf+uint64(m.pageSize)-1] = 1 },
+		"a small bucket of type 0x1":                 func(b []byte) { order.PutUint16(b[zero+8:], branchPage) },
+		"type 0x2, page 9":                           func(b []byte) { order.PutUint64(b[zero:], 9) },
+		"more in it than its 0 entries":              func(b []byte) { order.PutUint16(b[zero+10:], 0) },
+		"a bucket of ":                               func(b []byte) { order.PutUint64(b[zero-bucketHeader:], first) },
 	} {
 		data := bytes.Clone(file)
 		damage(data)
@@ -132,29 +174,29 @@ func TestKeysOutOfOrderAreFound(t *testing.T) {
 	var pages []int
 	for id := uint64(2); id < m.pages; id++ {
 		p := file[id*uint64(m.pageSize):]
-		if order.Uint64(p) == id && order.Uint16(p[8:]) == leafPage && order.Uint16(p[10:]) > 2 && bytes.Contains(p[:m.pageSize], []byte(prefix)) {
+		if id != m.root && order.Uint64(p) == id && order.Uint16(p[8:]) == leafPage && order.Uint16(p[10:]) > 2 && bytes.Contains(p[:m.pageSize], []byte(prefix)) {
 			pages = append(pages, int(id*uint64(m.pageSize)))
 		}
 	}
 	at := 0
-	entry := func(b []byte, i int) []byte { return b[at+pageHeader+i*leafEntry:][:leafEntry] }
-	// take makes entry i show what entry from shows; an entry's offset counts from the entry itself.
-	take := func(b []byte, i int, of []byte, from int) {
-		e := entry(b, i)
-		copy(e, of)
-		order.PutUint32(e[4:], uint32(int(order.Uint32(of[4:]))+(from-i)*leafEntry))
+	// key returns the key of entry i. All have the same length.
+	key := func(b []byte, i int) []byte {
+		start := at + pageHeader + i*leafEntry
+		return b[start+int(order.Uint32(b[start+4:])):][:len(prefix)+len(" 0000")]
 	}
 	for name, damage := range map[string]func(b []byte){
 		"two neighbours swapped": func(b []byte) {
-			first, second := bytes.Clone(entry(b, 0)), bytes.Clone(entry(b, 1))
-			take(b, 0, second, 1)
-			take(b, 1, first, 0)
+			first := bytes.Clone(key(b, 1))
+			copy(key(b, 1), key(b, 2))
+			copy(key(b, 2), first)
 		},
-		"the same twice": func(b []byte) { take(b, 1, bytes.Clone(entry(b, 0)), 0) },
-		"the last first": func(b []byte) {
-			last := int(order.Uint16(b[at+10:])) - 1
-			take(b, 0, bytes.Clone(entry(b, last)), last)
+		"the same twice": func(b []byte) { copy(key(b, 1), key(b, 0)) },
+		"the last as the next page's first": func(b []byte) {
+			last := key(b, int(order.Uint16(b[at+10:]))-1)
+			number, _ := strconv.Atoi(string(last[len(prefix)+1:]))
+			copy(last, fmt.Appendf(nil, "%s %04d", prefix, number+1))
 		},
+		"the last first": func(b []byte) { copy(key(b, 0), key(b, int(order.Uint16(b[at+10:]))-1)) },
 	} {
 		found := false
 		for _, at = range pages {
@@ -198,6 +240,104 @@ func TestOnlyBboltsOwnStartingPageCounts(t *testing.T) {
 		}
 		if m, err := readMeta(bytes.NewReader(data), int64(len(data))); err != nil || m.txid != c.txid {
 			t.Errorf("%s: got transaction %d, %v, want %d", name, m.txid, err, c.txid)
+		}
+	}
+}
+
+// TestEachBitOfAPageCounts flips single bits in what places the entries of a page: its header, its
+// entries, and the keys of a branch. A page with fewer entries would hide records, and no checksum of
+// a record would tell.
+func TestEachBitOfAPageCounts(t *testing.T) {
+	t.Parallel()
+	file, m := smallFile(t)
+	f, err := Read(bytes.NewReader(file), int64(len(file)))
+	for name := range sizes {
+		if err == nil {
+			err = f.Each(name, checksum)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var places []int // bytes of the file
+	for id := uint64(2); id < m.pages; id++ {
+		if !f.used[id] && id != m.freelist {
+			continue
+		}
+		start := int(id) * int(m.pageSize)
+		p := parsePage(file[start:][:m.pageSize])
+		length := map[uint16]int{leafPage: pageHeader + p.count*leafEntry, branchPage: pageHeader + p.count*(branchEntry+len(prefix)), freelistPage: pageHeader + p.count*8}[p.flags]
+		for at := range length {
+			places = append(places, start+at)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		at, bit := places[random.IntN(len(places))], random.IntN(8)
+		file[at] ^= 1 << bit
+		var d Damage
+		if err := check(file); !errors.As(err, &d) {
+			t.Errorf("page %d, byte %d, bit %d: got %v, want damage", at/int(m.pageSize), at%int(m.pageSize), bit, err)
+		}
+		file[at] ^= 1 << bit
+	}
+}
+
+// TestWhatBboltWritesIsSound: whatever is put and deleted, bbolt fills pages as this package expects it.
+func TestWhatBboltWritesIsSound(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "random.db")
+	db, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	random := rand.New(rand.NewPCG(3, 4))
+	change := func(b *bolt.Bucket) (err error) {
+		b.FillPercent = 0.1 + random.Float64()*0.9
+		first, length := random.IntN(3000), random.IntN(400)
+		if random.IntN(10) == 0 {
+			first, length = 0, 3000 // everything
+		}
+		remove := random.IntN(2) == 0
+		for n := first; n < first+length && err == nil; n++ {
+			// Keys that are prefixes of others, and some large values.
+			key := fmt.Appendf(nil, "%0*d", 1+n%7, n)
+			size := random.IntN(300)
+			if random.IntN(200) == 0 {
+				size = random.IntN(20_000)
+			}
+			switch {
+			case remove:
+				err = b.Delete(key)
+			case random.IntN(3) > 0:
+				err = b.Put(key, record(key, size))
+			}
+		}
+		return err
+	}
+	for n := range 150 {
+		err := db.Update(func(tx *bolt.Tx) error {
+			for name := range sizes {
+				b, err := tx.CreateBucketIfNotExists([]byte(name))
+				if err == nil && (n == 0 || random.IntN(3) > 0) {
+					err = change(b)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile(path)
+		if err == nil {
+			err = check(file)
+		}
+		if err != nil {
+			t.Fatalf("after transaction %d: got %v, want no damage", n, err)
 		}
 	}
 }

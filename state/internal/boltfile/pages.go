@@ -2,14 +2,15 @@
 //
 // bbolt maps its file into memory and trusts it: an offset beyond the file's end, or a truncated file, crashes the
 // process in a way that no recover can catch. So this package reads the file first. The file is sound only if every
-// page is either reached exactly once from the root or recorded as free, and all keys are in order. The layout is
-// that of bbolt's file version 2, which uses the machine's byte order.
+// page is either reached exactly once from the root or recorded as free, all keys are in order, and every page is
+// filled as bbolt fills it. The layout is that of bbolt's file version 2, which uses the machine's byte order.
 //
 // Damage to the newer of the two meta pages is not detected: it looks like a crash before the last commit was
 // complete, and the file then has the state before that commit.
 package boltfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/fnv"
 	"io"
@@ -127,34 +128,63 @@ func (p page) slice(offset, n uint64) ([]byte, bool) {
 	return p.data[offset : offset+n : offset+n], true
 }
 
-// branch returns entry i of a branch page: its key and the page below.
-func (p page) branch(i int) (key []byte, child uint64, err error) {
-	at := uint64(pageHeader + i*branchEntry)
-	e, ok := p.slice(at, branchEntry)
-	if ok {
-		key, ok = p.slice(at+uint64(order.Uint32(e)), uint64(order.Uint32(e[4:])))
+// bbolt writes the data of all entries without a gap, from after the last entry on, and zeros after them. So a wrong
+// number of entries shows, and with it entries that are missing.
+
+// dataStart returns where the data of the first entry starts.
+func (p page) dataStart(entry int) uint64 { return uint64(pageHeader + p.count*entry) }
+
+// endsAt checks that the data of the last entry ends at that offset.
+func (p page) endsAt(end uint64) error {
+	if rest := p.data[end:]; bytes.Count(rest, []byte{0}) != len(rest) {
+		return damaged("page %d has more in it than its %d entries", p.id, p.count)
 	}
-	if !ok || len(key) == 0 {
-		return nil, 0, damaged("page %d: entry %d points out of the page", p.id, i)
-	}
-	return key, order.Uint64(e[8:]), nil
+	return nil
 }
 
-// leaf returns entry i of a leaf page.
-func (p page) leaf(i int) (flags uint32, key, value []byte, err error) {
+// A child is an entry of a branch page: a page below and its first key.
+type child struct {
+	first []byte
+	page  uint64
+}
+
+// children returns the entries of a branch page.
+func (p page) children() ([]child, error) {
+	all := make([]child, p.count)
+	start := p.dataStart(branchEntry)
+	for i := range all {
+		at := uint64(pageHeader + i*branchEntry)
+		e, ok := p.slice(at, branchEntry)
+		if ok && at+uint64(order.Uint32(e)) == start {
+			all[i].first, ok = p.slice(start, uint64(order.Uint32(e[4:])))
+			all[i].page = order.Uint64(e[8:])
+		}
+		if !ok || len(all[i].first) == 0 {
+			return nil, p.misplaced(i)
+		}
+		start += uint64(len(all[i].first))
+	}
+	return all, nil
+}
+
+// leaf returns entry i of a leaf page, whose data starts at that offset.
+func (p page) leaf(i int, start uint64) (flags uint32, key, value []byte, err error) {
 	at := uint64(pageHeader + i*leafEntry)
 	e, ok := p.slice(at, leafEntry)
-	if ok {
+	if ok && at+uint64(order.Uint32(e[4:])) == start {
 		flags = order.Uint32(e)
 		keySize, valueSize := uint64(order.Uint32(e[8:])), uint64(order.Uint32(e[12:]))
-		start := at + uint64(order.Uint32(e[4:]))
 		key, ok = p.slice(start, keySize)
 		if ok {
 			value, ok = p.slice(start+keySize, valueSize)
 		}
 	}
 	if !ok || len(key) == 0 || flags&^bucketLeaf != 0 {
-		return 0, nil, nil, damaged("page %d: entry %d points out of the page", p.id, i)
+		return 0, nil, nil, p.misplaced(i)
 	}
 	return flags, key, value, nil
+}
+
+func (p page) misplaced(i int) error {
+	return damaged("page %d: entry %d points to another place than its own", p.id, i)
 }
