@@ -6,30 +6,30 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/dct2notation/dct2notation/internal/safetext"
+	"time"
 )
 
 // ErrMixture is returned by Merge for results that are not the shards of one campaign.
 var ErrMixture = errors.New("not the shards of one campaign")
 
-// Merge writes the results of the shards of one campaign as one result, shard by shard. Shards belong to one campaign
-// if they have the same verb, number of shards, selection and repositories. Otherwise Merge returns [ErrMixture],
-// because a repository could be in none of the shards, each taking it for another's. The merged result is complete
-// only if all shards are there and complete.
-func Merge(to io.Writer, results []*Saved) error {
-	shards, err := campaign(results)
+// apart is how long before another shard began a shard may have ended. What it found is of another time then, as where
+// it failed today, and left the result of last month.
+const apart = 24 * time.Hour
+
+// Merge writes the results of the shards of one campaign as one result, shard by shard; names are those of their
+// files. Shards belong to one campaign if they have the same verb, number of shards, selection and repositories, and
+// compare alike. Otherwise Merge returns [ErrMixture], because a repository could be in none of the shards, each
+// taking it for another's. The merged result is complete only if all shards are there, complete, and of one time.
+func Merge(to io.Writer, names []string, results []*Saved) error {
+	shards, err := campaign(names, results)
 	if err != nil {
 		return err
 	}
-	first := slices.IndexFunc(shards, func(s *Saved) bool { return s != nil })
-	head := shards[first].Head
-	head.Scope = strings.TrimSuffix(head.Scope, " shard="+head.Shard)
+	there := slices.DeleteFunc(slices.Clone(shards), func(s *Saved) bool { return s == nil })
+	head := there[0].Head
+	head.Scope = strings.Replace(head.Scope, " shard="+head.Shard, "", 1)
 	head.Shard, head.Campaign, head.Keys = "", "", nil
-	for _, s := range shards {
-		if s == nil {
-			continue
-		}
+	for _, s := range there {
 		if s.Head.Started.Before(head.Started) {
 			head.Started = s.Head.Started
 		}
@@ -43,24 +43,25 @@ func Merge(to io.Writer, results []*Saved) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range shards {
-		if s == nil {
-			continue
-		}
+	for _, s := range there {
 		if err := s.Each(lines.Section, lines.Row); err != nil {
 			return err
 		}
 	}
-	return lines.End(mergedEnd(shards))
+	return lines.End(mergedEnd(shards, there))
 }
 
 // campaign returns the results by the index of their shards; nil: missing.
-func campaign(results []*Saved) ([]*Saved, error) {
+func campaign(names []string, results []*Saved) ([]*Saved, error) {
+	if len(results) == 0 {
+		return nil, fmt.Errorf("%w: no results were given", ErrMixture)
+	}
 	var shards []*Saved
+	of := map[int]string{} // the name, by index
 	for i, s := range results {
 		var index, count int
 		if n, err := fmt.Sscanf(s.Head.Shard, "%d/%d", &index, &count); n != 2 || err != nil || fmt.Sprintf("%d/%d", index, count) != s.Head.Shard || index < 0 || index >= count || count > 1<<16 {
-			return nil, fmt.Errorf("%w: number %d is not of a shard", ErrMixture, i+1)
+			return nil, fmt.Errorf("%w: %s is not of a shard", ErrMixture, names[i])
 		}
 		if shards == nil {
 			shards = make([]*Saved, count)
@@ -68,60 +69,77 @@ func campaign(results []*Saved) ([]*Saved, error) {
 		one := results[0].Head
 		switch {
 		case s.Head.Of != one.Of:
-			return nil, fmt.Errorf("%w: number 1 is of %s, and number %d of %s", ErrMixture, one.Of, i+1, s.Head.Of)
+			return nil, fmt.Errorf("%w: %s is of %s, and %s of %s", ErrMixture, names[0], one.Of, names[i], s.Head.Of)
 		case count != len(shards):
-			return nil, fmt.Errorf("%w: number 1 is of shard %s, and number %d of shard %s", ErrMixture, safetext.Safe(one.Shard, 32), i+1, safetext.Safe(s.Head.Shard, 32))
-		case s.Head.Campaign != one.Campaign || s.Head.Campaign == "":
-			return nil, fmt.Errorf("%w: number %d was asked something else than number 1, or has found other repositories", ErrMixture, i+1)
+			return nil, fmt.Errorf("%w: %s is of shard %s, and %s of shard %s", ErrMixture, names[0], one.Shard, names[i], s.Head.Shard)
+		case s.Head.Campaign == "":
+			return nil, fmt.Errorf("%w: %s is only of what has changed, or of a plan or list that names nothing", ErrMixture, names[i])
+		case s.Head.Campaign != one.Campaign:
+			return nil, fmt.Errorf("%w: %s was asked something else than %s, or has found other repositories", ErrMixture, names[i], names[0])
 		case shards[index] != nil:
-			return nil, fmt.Errorf("%w: two are of shard %s", ErrMixture, safetext.Safe(s.Head.Shard, 32))
+			return nil, fmt.Errorf("%w: %s and %s are both of shard %s", ErrMixture, of[index], names[i], s.Head.Shard)
 		}
-		shards[index] = s
-	}
-	if shards == nil {
-		return nil, fmt.Errorf("%w: no results were given", ErrMixture)
+		shards[index], of[index] = s, names[i]
 	}
 	return shards, nil
 }
 
-// mergedEnd returns how the shards ended together. Missing ones are nil.
-func mergedEnd(shards []*Saved) End {
+// mergedEnd returns how the shards ended together; there are those that are not missing.
+func mergedEnd(shards, there []*Saved) End {
 	end := End{Well: true, Complete: true}
-	var missing, why []string
-	leftOut, aside := 0, error(nil)
-	for i, s := range shards {
-		if s == nil {
-			missing = append(missing, fmt.Sprint(i))
-			continue
-		}
+	latest := slices.MaxFunc(there, func(a, b *Saved) int { return a.Head.Started.Compare(b.Head.Started) }).Head.Started
+	var why []string // not everything requested was done, or not at one time
+	done, rows, leftOut, aside := true, 0, 0, error(nil)
+	for _, s := range there {
 		if s.End.Ended.After(end.Ended) {
 			end.Ended = s.End.Ended
 		}
-		end.Well, end.Complete = end.Well && s.End.Well, end.Complete && s.End.Complete
+		end.Well = end.Well && s.End.Well
 		end.Stopped, end.Spent = end.Stopped || s.End.Stopped, end.Spent || s.End.Spent
 		end.Items += s.End.Items
 		leftOut += s.leftOut
+		rows += s.End.Unread
+		for _, n := range s.End.Totals {
+			rows += n
+		}
+		done = done && (s.End.Well || s.rest() == Aside)
 		switch {
-		case s.End.Error == "":
-		case s.rest() != Aside:
-			why = append(why, "shard "+s.Head.Shard+": "+s.End.Error)
-		case s.Head.Of == OfRun:
+		case s.rest() == Aside && s.Head.Of == OfRun:
 			aside = ErrPart
-		default:
+		case s.rest() == Aside:
 			aside = ErrChosen
+		case s.End.Error != "":
+			why = append(why, "shard "+s.Head.Shard+": "+s.End.Error)
+		case !s.End.Complete:
+			why = append(why, "shard "+s.Head.Shard+": stopped before everything was tried")
+		}
+		if at := s.End.Ended; !at.IsZero() && latest.Sub(at) > apart {
+			why = append(why, fmt.Sprintf("shard %s: ended on %s, more than a day before another began: run it again", s.Head.Shard, date(at)))
 		}
 	}
-	if len(missing) > 0 {
+	if missing := missingOf(shards); len(missing) > 0 {
 		why = append(why, fmt.Sprintf("not all: of %d shards, these are missing: %s", len(shards), strings.Join(missing, ", ")))
-		end.Well, end.Complete = false, false
+	}
+	if len(why) == 0 && aside != nil && rows == 0 {
+		why = append(why, "no shard has a tag that was selected\nhint: compare --include-tags and --exclude-tags with the tags of the repositories")
 	}
 	switch {
 	case len(why) > 0:
-		end.Error = strings.Join(why, "\n")
-	case errors.Is(aside, ErrChosen) && leftOut > 0:
-		end.Error = Partial(leftOut)
+		end.Well, end.Complete, end.Error = false, false, strings.Join(why, "\n")
+	case aside == ErrPart && !done: // as for one process: what failed is among the rows
+	case aside == ErrChosen && leftOut > 0:
+		end.Well, end.Complete, end.Error = false, false, Partial(leftOut)
 	case aside != nil:
-		end.Error = aside.Error()
+		end.Well, end.Complete, end.Error = false, false, aside.Error()
 	}
 	return end
+}
+
+func missingOf(shards []*Saved) (indices []string) {
+	for i, s := range shards {
+		if s == nil {
+			indices = append(indices, fmt.Sprint(i))
+		}
+	}
+	return indices
 }

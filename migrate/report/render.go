@@ -69,7 +69,7 @@ func savedText(w io.Writer, s *Saved, o Options) error {
 	if s.Ready != nil { // as ready shows it
 		return ReadyText(w, s.Ready)
 	}
-	return s.verification(NewVerifyText(w, o.Verbose, o.Now))
+	return s.verification(OfShard(NewVerifyText(w, o.Verbose, o.Now), w, s.Head.Shard))
 }
 
 func savedJSON(w io.Writer, s *Saved, _ Options) error {
@@ -88,7 +88,7 @@ func savedJSON(w io.Writer, s *Saved, _ Options) error {
 
 // run restores the report that was written when the run ended.
 func (s *Saved) run() (*Run, error) {
-	r := &Run{Started: s.Head.Started, Keys: s.Head.Keys}
+	r := &Run{Started: s.Head.Started, Keys: s.Head.Keys, Shard: s.Head.Shard}
 	err := s.Each(
 		func(one Section) error { r.again(&one, nil); return nil },
 		func(row Row) error { r.again(nil, &row); return nil },

@@ -28,7 +28,8 @@ type Head struct {
 	// Scope says what was selected, as a person would say it. Only results of the same scope are comparable.
 	Scope string `json:"scope,omitempty"`
 	// Shard is the part I/N of the repositories that the result covers. Campaign is the SHA-256 of what all shards
-	// are parts of: their number, the selection, and the repositories found. Both are empty if it covers everything.
+	// are parts of: their number, the selection, the options that they share, and the repositories found. Both are empty if
+	// it covers everything; Campaign also if the result cannot be joined with others.
 	Shard    string       `json:"shard,omitempty"`
 	Campaign string       `json:"campaign,omitempty"`
 	Keys     []SigningKey `json:"keys,omitempty"` // for a run

@@ -194,6 +194,7 @@ func RunText(w io.Writer, r *Run) error {
 	var b strings.Builder
 	r.undone(&b, func(...string) bool { return true })
 	r.remarks(&b, "-o json lists them")
+	b.WriteString(shardLine(r.Shard))
 	fmt.Fprintf(&b, "repositories %d, not read %d, digests %d", r.Repositories, r.NotRead, r.Items)
 	if !r.Ended.IsZero() {
 		fmt.Fprintf(&b, ", %.1f s", r.Ended.Sub(r.Started).Seconds())

@@ -194,6 +194,7 @@ func (s Screen) Run(w io.Writer, r *Run) error {
 		o.row(st, string(it.Class), string(it.Result)+" image", it.Reason, name, it.Digest+ofIndex(it.Platform, it.Index)+ofKey(it.Key), it.Repository+"@"+it.Digest, it.Digest, it.Repository)
 	}
 	var end strings.Builder
+	end.WriteString(shardLine(r.Shard))
 	if !s.Quiet {
 		r.remarks(&end, "-v and -o json list them")
 		for _, k := range r.Keys {
@@ -364,7 +365,7 @@ func (s Screen) Saved(w io.Writer, saved *Saved, now time.Time) error {
 		return shown.End(saved.Ready)
 	}
 	if saved.Head.Of != OfRun {
-		return saved.verification(s.Verify(w, now))
+		return saved.verification(OfShard(s.Verify(w, now), w, saved.Head.Shard))
 	}
 	r, err := saved.run()
 	if err != nil {

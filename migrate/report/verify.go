@@ -100,6 +100,27 @@ type Verify interface {
 	End(t Totals, err error) error
 }
 
+// OfShard makes a writer for a person say at the end that the result is of a shard; empty: of all repositories.
+func OfShard(v Verify, w io.Writer, shard string) Verify { return ofShard{v, w, shardLine(shard)} }
+
+type ofShard struct {
+	Verify
+	w    io.Writer
+	line string // empty: there are no shards
+}
+
+func (o ofShard) End(t Totals, err error) error {
+	_, werr := io.WriteString(o.w, o.line)
+	return errors.Join(werr, o.Verify.End(t, err))
+}
+
+func shardLine(shard string) string {
+	if shard == "" {
+		return ""
+	}
+	return "shard " + safetext.Safe(shard, 32) + " of the repositories\n"
+}
+
 type verifyText struct {
 	w       io.Writer
 	all     bool

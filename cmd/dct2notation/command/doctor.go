@@ -53,7 +53,7 @@ func runDoctor(ctx context.Context, o doctorOptions, cfg session.Config, args []
 	session.UseNotationFolders()
 	_, _, args, unbound := o.Bounds(args)
 	if errors.Is(unbound, runner.ErrNothingToDo) {
-		return cli.Usage(fmt.Errorf("%w, so doctor has nothing to check\nhint: leave out --only", unbound))
+		return cli.Usage(fmt.Errorf("%w, so doctor has nothing to check\nhint: leave out --only and --plan", unbound))
 	}
 	if checks := preflight.Files(o.Options.Options, unbound); len(checks) > 0 {
 		return o.show(checks, s)

@@ -50,6 +50,9 @@ func runPlan(ctx context.Context, o session.Options, cfg session.Config, args []
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // only read from
 	}
+	if err := o.Shard.CheckLedger(known); err != nil {
+		return err
+	}
 	f, err := o.Connect(ctx, cfg, args, session.Access{ReadOnly: true, ForceTag: o.ForceTag}, s, log)
 	if err != nil {
 		return err
@@ -128,7 +131,7 @@ func planStatus(o *session.Options, plan *migrate.Plan, f *session.Session, then
 			read++
 		}
 	}
-	if items == 0 && read > 0 && o.SelectsTags() {
+	if items == 0 && read > 0 && o.SelectsTags() && f.Shard.Alone() {
 		return session.ErrNoTags
 	}
 	if f.Unlisted != nil {

@@ -102,7 +102,7 @@ func tagsLeftOut(choice []string) []string {
 
 // compare verifies, and shows and saves the result. lacking is why it cannot cover all that is selected; nil: it can.
 func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *session.Session, lacking error, out report.Verify) (passed, error) {
-	saved, err := c.Record(f.Head(report.OfVerify), c.Output, c.Log)
+	saved, err := c.Record(f.Head(report.OfVerify, c.alike()...), c.Output, c.Log)
 	if err != nil {
 		return passed{}, err
 	}
@@ -164,10 +164,25 @@ func (c *Comparer) compare(ctx context.Context, v *verify.Verification, f *sessi
 	return looked, nil
 }
 
+// alike returns the options that all shards must share, besides the selection: without one of them, less is compared.
+func (c *Comparer) alike() (options []string) {
+	if c.Platforms != "index" {
+		options = append(options, "platforms="+c.Platforms)
+	}
+	if c.AllTags {
+		options = append(options, "all-tags")
+	}
+	if c.Ledger != "" {
+		options = append(options, "ledger")
+	}
+	return options
+}
+
 // nothing returns the error of a comparison that compared no tag, if it should have.
 func (c *Comparer) nothing(f *session.Session, chosen bool, deleted int) error {
 	switch {
 	case len(f.GUNs) == 0 && f.Shard.Count > 0: // there are fewer repositories than shards
+	case chosen && !f.Shard.Alone(): // the tags may be in other shards: report --merge sees whether none has any
 	case chosen:
 		return errNothingChosen
 	case deleted == 0:
@@ -212,9 +227,9 @@ func (c *Comparer) live() report.Verify {
 	screen, ok := c.Screen(c.Streams.Out)
 	switch {
 	case ok:
-		return screen.Verify(c.Streams.Out, time.Now())
+		return report.OfShard(screen.Verify(c.Streams.Out, time.Now()), c.Streams.Out, c.Shard.String())
 	case c.Output == "text":
-		return report.NewVerifyText(c.Streams.Out, c.Verbose, time.Now())
+		return report.OfShard(report.NewVerifyText(c.Streams.Out, c.Verbose, time.Now()), c.Streams.Out, c.Shard.String())
 	case c.Output == "json":
 		return report.NewVerifyJSON(c.Streams.Out, cli.Tool(), c.Shard.String())
 	}

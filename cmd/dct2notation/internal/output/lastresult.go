@@ -94,8 +94,11 @@ func (o *SavedResults) file(last string, files []string) (string, error) {
 	return path, nil
 }
 
-// load reads a saved result.
+// load reads a saved result. It must be a file that can be read several times.
 func load(path string) (*report.Saved, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, cli.Usage(fmt.Errorf("reading the result %s: it is not a regular file\nhint: save it to a file, as --report jsonl=FILE does", path))
+	}
 	saved, err := report.Load(func() (io.ReadCloser, error) { return os.Open(path) })
 	if err != nil {
 		return nil, cli.Usage(fmt.Errorf("reading the result %s: %w", path, err))
@@ -116,7 +119,7 @@ func Merged(files []string) (saved *report.Saved, remove func(), err error) {
 		return nil, nil, err
 	}
 	remove = func() { _ = os.Remove(f.Name()) } // a leftover does no harm
-	err = errors.Join(report.Merge(f, shards), f.Close())
+	err = errors.Join(report.Merge(f, files, shards), f.Close())
 	if err == nil {
 		saved, err = load(f.Name())
 	}

@@ -90,8 +90,8 @@ type recording struct {
 	err   error // the first
 }
 
-// Record begins a recording. From then until it ends, the last result is an unfinished one: after a kill, no earlier
-// result is shown in its place. The error says that format and --report ask for something that cannot be written.
+// Record begins a recording. From then until it ends, the last result and --report jsonl are unfinished ones: after a
+// kill, no earlier result is shown in its place. The error says that format and --report ask for something that cannot be written.
 func (o *Results) Record(head report.Head, format string, log *slog.Logger) (*recording, error) {
 	r := &recording{o: o, log: log, head: head}
 	dir, err := o.resultsDir()
@@ -108,6 +108,11 @@ func (o *Results) Record(head report.Head, format string, log *slog.Logger) (*re
 	}
 	if r.err == nil {
 		r.lines, r.err = report.NewLines(r.file, head)
+	}
+	for _, w := range o.wanted {
+		if w.format == "jsonl" && r.err == nil { // report --merge reads it
+			r.err = durable.Write(w.path, 0o644, func(to io.Writer) error { return report.Begun(to, head) })
+		}
 	}
 	if r.err != nil && (ofSaved(format) || len(o.wanted) > 0) {
 		return nil, fmt.Errorf("recording the result: %w", r.err)

@@ -41,6 +41,10 @@ func finishWell(t *testing.T, r *recording, format string) string {
 func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 	t.Parallel()
 	o := &Results{SavedResults: SavedResults{filepath.Join(t.TempDir(), "results")}}
+	o.Reports = []string{"jsonl=" + filepath.Join(t.TempDir(), "shard.jsonl")}
+	if err := o.CheckReports(); err != nil {
+		t.Fatal(err)
+	}
 	r, _ := recordTo(t, o, "text")
 	finishWell(t, r, "text")
 	last := func() *report.Saved {
@@ -54,6 +58,9 @@ func TestTheLastResultIsThatOfTheLastRun(t *testing.T) {
 		t.Errorf("a good run: got %+v, want it well", last().End)
 	}
 	killed, _ := recordTo(t, o, "text")
+	if saved, err := load(o.wanted[0].path); err != nil || saved.End.Well || saved.End.Complete {
+		t.Errorf("an earlier --report for report --merge while another run works: got %+v, error %v, want neither well nor complete", saved, err)
+	}
 	if saved := last(); saved.End.Well || saved.End.Complete {
 		t.Errorf("an earlier result while another run works: got %+v, want neither well nor complete", saved.End)
 	}

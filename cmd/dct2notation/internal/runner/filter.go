@@ -27,7 +27,8 @@ type Filter struct {
 	seen map[string]bool       // repositories that were read
 }
 
-// ErrNothingToDo is returned for the list of a result that is complete and has no failures. It is not a failure.
+// ErrNothingToDo is returned for the list of a result that is complete and has no failures, and for a plan without
+// repositories. It is not a failure.
 var ErrNothingToDo = errors.New("nothing to do")
 
 // ReadFilter reads the file that --only names.

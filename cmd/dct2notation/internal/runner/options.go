@@ -140,6 +140,9 @@ func (o *Options) planned(args []string) (*migrate.Plan, []string, error) {
 	if len(args) > 0 {
 		return plan, args, nil
 	}
+	if len(plan.Repositories) == 0 { // a shard's: not those of the configuration, which the plan says nothing about
+		return nil, nil, fmt.Errorf("%w: the plan %s has no repositories", ErrNothingToDo, safetext.Safe(o.PlanFile, 256))
+	}
 	o.Discover = session.DiscoverList
 	guns, err := plan.GUNs()
 	for _, gun := range guns {

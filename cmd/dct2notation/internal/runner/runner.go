@@ -191,7 +191,11 @@ func (m made) part() bool {
 
 // pass runs the engine, and saves and shows the result.
 func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.EngineParts, show func(*report.Run) error) made {
-	head := parts.Head(report.OfRun)
+	var alike []string
+	if parts.Engine.AllPlatforms {
+		alike = []string{"platforms=all"}
+	}
+	head := parts.Head(report.OfRun, alike...)
 	for _, k := range r.keys {
 		key := report.SigningKey{Name: k.Name(), Certificate: k.Leaf(), Begins: k.NotBefore().UTC(), Ends: k.NotAfter().UTC()}
 		if i := k.Signer.Identity(); i.Renews() {
@@ -218,7 +222,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	if !m.summary.Drained {
 		parts.TellUnmatchedTags(r.Log)
 	}
-	if m.err == nil && m.summary.Items == 0 && m.summary.Repositories > 0 && r.SelectsTags() {
+	if m.err == nil && m.summary.Items == 0 && m.summary.Repositories > 0 && r.SelectsTags() && r.Shard.Alone() {
 		m.err = session.ErrNoTags // no report may say that everything is well
 	}
 	m.missed = m.err
@@ -240,7 +244,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	return m
 }
 
-// Nothing handles a list that names nothing, from a complete result: it contacts no server and no key. Its result is
+// Nothing handles a list or a plan that names nothing: it contacts no server and no key. Its result is
 // empty, and counts as that of a part.
 func (r *Runner) Nothing() error {
 	asked, err := r.Asked(r.Args, r.Config)
@@ -251,11 +255,12 @@ func (r *Runner) Nothing() error {
 		return err
 	}
 	head := report.NewHead(report.OfRun, cli.Tool(), asked, time.Now())
+	head.Shard = r.Shard.String()
 	saved, err := r.Record(head, r.Output, r.Log)
 	if err != nil {
 		return err
 	}
-	result := &report.Run{Started: head.Started}
+	result := &report.Run{Started: head.Started, Shard: head.Shard}
 	result.Close(migrate.Summary{}, nil, time.Now())
 	result.Complete = false // everything requested was done, but nobody looked at what DCT vouches for
 	werr := saved.Finish(report.End{Ended: result.Ended, Error: report.ErrPart.Error()}, r.Output, false, r.Streams.Out)

@@ -200,8 +200,8 @@ func (s *selection) addRecorded(args []string, a Access) error {
 	return nil
 }
 
-// withRecorded adds to the picked repositories those that only a ledger has.
-func (s *selection) withRecorded(picked []dct.GUN) []dct.GUN {
+// onlyRecorded returns the repositories that a ledger has and that were not picked.
+func (s *selection) onlyRecorded(picked []dct.GUN) []dct.GUN {
 	s.unlisted = map[dct.GUN]bool{}
 	for gun := range s.recorded {
 		s.unlisted[gun] = true
@@ -209,8 +209,13 @@ func (s *selection) withRecorded(picked []dct.GUN) []dct.GUN {
 	for _, gun := range picked {
 		delete(s.unlisted, gun)
 	}
-	more := slices.SortedFunc(maps.Keys(s.unlisted), dct.GUN.Compare)
-	return append(picked, more...)
+	return slices.SortedFunc(maps.Keys(s.unlisted), dct.GUN.Compare)
+}
+
+// part returns the shard's part of the picked repositories, and all that only its ledger has: no other shard knows of
+// them, even if their images have been moved since.
+func (s *selection) part(picked, recorded []dct.GUN, canonical func(dct.GUN) string) []dct.GUN {
+	return append(s.shard.of(picked, canonical), recorded...)
 }
 
 // normalised writes names as docker does: alpine is docker.io/library/alpine. Globs stay.

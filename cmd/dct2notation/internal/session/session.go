@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/cli"
 	"github.com/dct2notation/dct2notation/cmd/dct2notation/internal/output"
 	"github.com/dct2notation/dct2notation/dct"
@@ -70,10 +72,14 @@ func (f *Session) Found(gun dct.GUN) bool {
 	return f.Scope.Discovered != nil && f.Scope.Discovered(gun)
 }
 
-// Head returns the head of a saved result of this session.
-func (f *Session) Head(of string) report.Head {
+// Head returns the head of a saved result of this session. alike are options that other shards must share for their
+// results to be joined with it.
+func (f *Session) Head(of string, alike ...string) report.Head {
 	h := report.NewHead(of, cli.Tool(), f.Asked, time.Now())
 	h.Shard, h.Campaign = f.Shard.String(), f.campaign
+	if h.Campaign != "" && len(alike) > 0 {
+		h.Campaign = digest.FromString(h.Campaign + "\n" + strings.Join(alike, "\n")).Encoded()
+	}
 	return h
 }
 
@@ -153,19 +159,17 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 	if sel.found {
 		log.Info("repositories found", "by", how, "meant", len(f.GUNs), "of", len(found.guns))
 	}
-	if sel.shard.Count > 0 {
+	if sel.shard.Count > 0 && since == nil { // of what has changed, shards find different lists
 		f.campaign = sel.shard.campaign(output.ScopeText(sel.names, sel.choice), f.GUNs, f.canonical)
 	}
-	if before := len(f.GUNs); sel.recorded != nil {
-		f.GUNs = sel.withRecorded(f.GUNs)
-		if more := len(f.GUNs) - before; more > 0 {
-			log.Info("also comparing repositories that only the ledger has", "repositories", more)
-		}
+	more := sel.onlyRecorded(f.GUNs)
+	if len(more) > 0 {
+		log.Info("also comparing repositories that only the ledger has", "repositories", len(more))
 	}
+	all := len(f.GUNs)
+	f.GUNs = sel.part(f.GUNs, more, f.canonical)
 	if sel.shard.Count > 0 {
-		all := len(f.GUNs)
-		f.GUNs = sel.shard.of(f.GUNs, f.canonical)
-		log.Info("one shard of the repositories", "shard", sel.shard.String(), "repositories", len(f.GUNs), "of", all)
+		log.Info("one shard of the repositories", "shard", sel.shard.String(), "repositories", len(f.GUNs), "of", all+len(more))
 	}
 	f.Expect(f.GUNs)
 	return nil

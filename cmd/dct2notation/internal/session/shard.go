@@ -74,13 +74,22 @@ func (s *Shard) Set(text string) error {
 	return nil
 }
 
-// Check returns a usage error in a Pod of an Indexed Job that was not given its part: each Pod would do everything.
+// Check returns a usage error in a Pod of an Indexed Job that was not given its part: all Pods would do the same at
+// once, and sign the same images.
 func (s Shard) Check() error {
-	if i := os.Getenv(jobIndex); s.Count == 0 && i != "" && i != "0" {
+	i := os.Getenv(jobIndex)
+	index, err := strconv.ParseUint(i, 10, 31)
+	switch {
+	case i == "", s.Count == 0 && i == "0", s.Count > 0 && err == nil && int(index) == s.Index:
+		return nil
+	case s.Count == 0:
 		return cli.Usage(fmt.Errorf("%s is %s, so other Pods of the same Job do the same work\nhint: --shard /N gives each of N Pods its part", jobIndex, safetext.Safe(i, 32)))
 	}
-	return nil
+	return cli.Usage(fmt.Errorf("%s is %s, and --shard %s would be the same in all Pods of the Job\nhint: --shard /%d gives each Pod its part; outside of an Indexed Job, unset %[1]s", jobIndex, safetext.Safe(i, 32), s, s.Count))
 }
+
+// Alone reports whether the repositories are not split, so that what they lack is in no other shard.
+func (s Shard) Alone() bool { return s.Count < 2 }
 
 // CheckLedger returns a usage error for the ledger of another shard: it knows nothing about this shard's images.
 func (s Shard) CheckLedger(known *state.Fingerprint) error {
@@ -100,7 +109,7 @@ func (s Shard) CheckLedger(known *state.Fingerprint) error {
 // has reports whether a place is in the shard. The shard with the greatest hash has it, so that changing the number
 // of shards moves as few places as possible.
 func (s Shard) has(place string) bool {
-	if s.Count < 2 {
+	if s.Alone() {
 		return true
 	}
 	best, most := 0, uint64(0)

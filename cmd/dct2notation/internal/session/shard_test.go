@@ -34,6 +34,16 @@ func TestShardFlag(t *testing.T) {
 	if err := (Shard{3, 8}).Check(); err != nil {
 		t.Errorf("with --shard in Pod 3: got error %v, want none", err)
 	}
+	// All Pods would sign the same images at the same time.
+	for _, s := range []Shard{{2, 8}, {0, 8}} {
+		if err := s.Check(); err == nil || !strings.Contains(err.Error(), "--shard /8") {
+			t.Errorf("with --shard %s in Pod 3: got error %v, want one that suggests --shard /8", s, err)
+		}
+	}
+	t.Setenv(jobIndex, "07")
+	if err := (Shard{7, 8}).Check(); err != nil {
+		t.Errorf("with --shard 7/8 in Pod 07: got error %v, want none", err)
+	}
 	t.Setenv(jobIndex, "")
 	if err := new(Shard).Set("/8"); err == nil || (Shard{}).Check() != nil {
 		t.Errorf("outside of a Job: got error %v of /8, want one, and %v without --shard, want none", err, (Shard{}).Check())
@@ -100,6 +110,17 @@ func TestShardsKeepTogetherWhatMeetsInOnePlace(t *testing.T) {
 			if got := (Shard{i, 16}).of(slices.Clone(guns), f.canonical); len(got) == 1 {
 				t.Errorf("%v: got %v alone in shard %d, want both or none", names, got, i)
 			}
+		}
+	}
+	// What only a ledger has is in its shard, whatever the place is now.
+	app, err := dct.ParseGUN("docker.io/acme/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 16 {
+		sel := &selection{shard: Shard{i, 16}, recorded: map[dct.GUN][]string{app: {"old.example.com/app"}}}
+		if got := sel.part(nil, sel.onlyRecorded(nil), f.canonical); !slices.Equal(got, []dct.GUN{app}) {
+			t.Errorf("shard %d with %s in its ledger: got %v, want it", i, app, got)
 		}
 	}
 	a, b := Shard{0, 4}, Shard{0, 5}
