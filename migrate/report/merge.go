@@ -1,9 +1,11 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +90,7 @@ func campaign(names []string, results []*Saved) ([]*Saved, error) {
 func mergedEnd(shards, there []*Saved) End {
 	end := End{Well: true, Complete: true}
 	latest := slices.MaxFunc(there, func(a, b *Saved) int { return a.Head.Started.Compare(b.Head.Started) }).Head.Started
-	var why []string // not everything requested was done, or not at one time
+	why := map[string][]string{} // reasons that not everything requested was done, or not at one time, and their shards
 	done, rows, leftOut, aside := true, 0, 0, error(nil)
 	for _, s := range there {
 		if s.End.Ended.After(end.Ended) {
@@ -109,23 +111,21 @@ func mergedEnd(shards, there []*Saved) End {
 		case s.rest() == Aside:
 			aside = ErrChosen
 		case s.End.Error != "":
-			why = append(why, "shard "+s.Head.Shard+": "+s.End.Error)
+			why[s.End.Error] = append(why[s.End.Error], indexOf(s))
 		case !s.End.Complete:
-			why = append(why, "shard "+s.Head.Shard+": stopped before everything was tried")
+			why[early] = append(why[early], indexOf(s))
 		}
 		if at := s.End.Ended; !at.IsZero() && latest.Sub(at) > apart {
-			why = append(why, fmt.Sprintf("shard %s: ended on %s, more than a day before another began: run it again", s.Head.Shard, date(at)))
+			why[old] = append(why[old], indexOf(s))
 		}
 	}
-	if missing := missingOf(shards); len(missing) > 0 {
-		why = append(why, fmt.Sprintf("not all: of %d shards, these are missing: %s", len(shards), strings.Join(missing, ", ")))
-	}
-	if len(why) == 0 && aside != nil && rows == 0 {
-		why = append(why, "no shard has a tag that was selected\nhint: compare --include-tags and --exclude-tags with the tags of the repositories")
+	lacks := lacking(shards, why)
+	if len(lacks) == 0 && aside != nil && rows == 0 {
+		lacks = []string{"no shard has a tag that was selected\nhint: compare --include-tags and --exclude-tags with the tags of the repositories"}
 	}
 	switch {
-	case len(why) > 0:
-		end.Well, end.Complete, end.Error = false, false, strings.Join(why, "\n")
+	case len(lacks) > 0:
+		end.Well, end.Complete, end.Error = false, false, strings.Join(lacks, "\n")
 	case aside == ErrPart && !done: // as for one process: what failed is among the rows
 	case aside == ErrChosen && leftOut > 0:
 		end.Well, end.Complete, end.Error = false, false, Partial(leftOut)
@@ -135,11 +135,43 @@ func mergedEnd(shards, there []*Saved) End {
 	return end
 }
 
-func missingOf(shards []*Saved) (indices []string) {
+// Reasons to run a shard again that it does not give itself.
+const (
+	early = "stopped before everything was tried"
+	old   = "ended more than a day before another began, so to be run again"
+)
+
+// lacking says which shards are missing, and what the others lack, each reason once, so that the beginning says most: some
+// formats show no more.
+func lacking(shards []*Saved, why map[string][]string) (lines []string) {
+	var missing []string
 	for i, s := range shards {
 		if s == nil {
-			indices = append(indices, fmt.Sprint(i))
+			missing = append(missing, fmt.Sprint(i))
 		}
 	}
-	return indices
+	if len(missing) > 0 {
+		lines = append(lines, fmt.Sprintf("not all: of %d shards, these are missing: %s", len(shards), strings.Join(missing, ", ")))
+	}
+	reasons := slices.SortedFunc(maps.Keys(why), func(a, b string) int { // the long ones last
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
+	for _, reason := range reasons {
+		text, hint, _ := strings.Cut(reason, "\nhint: ")
+		line := text + ": shard"
+		if len(why[reason]) > 1 {
+			line += "s"
+		}
+		line += " " + strings.Join(why[reason], ", ")
+		if hint != "" {
+			line += "\nhint: " + hint
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func indexOf(s *Saved) string {
+	index, _, _ := strings.Cut(s.Head.Shard, "/")
+	return index
 }

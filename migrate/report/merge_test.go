@@ -112,21 +112,23 @@ func TestMergeNamesTheShardsThatAreNotWhole(t *testing.T) {
 	at := time.Unix(1e9, 0)
 	rows := []Row{{Tags: []string{"v1"}, Class: "signed"}}
 	all := []*Saved{
-		shard(t, OfRun, "0/5", "c", rows, End{Ended: at, Complete: true, Well: true}),
-		shard(t, OfRun, "1/5", "c", rows, End{Ended: at, Stopped: true}),
-		shard(t, OfRun, "2/5", "c", rows, End{Ended: at, Error: "the server is down"}),
-		shard(t, OfRun, "4/5", "c", rows, End{Ended: at, Complete: true, Well: true}),
+		shard(t, OfRun, "0/6", "c", rows, End{Ended: at, Complete: true, Well: true}),
+		shard(t, OfRun, "1/6", "c", rows, End{Ended: at, Stopped: true}),
+		shard(t, OfRun, "2/6", "c", rows, End{Ended: at, Error: "the server is down"}),
+		shard(t, OfRun, "4/6", "c", rows, End{Ended: at, Complete: true, Well: true}),
 	}
+	all = append(all, shard(t, OfRun, "5/6", "c", rows, End{Ended: at, Error: "the server is down"}))
 	all[3].Head.Started, all[3].End.Ended = at.Add(-49*time.Hour), at.Add(-48*time.Hour)
-	all[0].Head.Scope = "a b shard=0/5 sample=3"
+	all[0].Head.Scope = "a b shard=0/6 sample=3"
 	var b bytes.Buffer
-	if err := Merge(&b, []string{"a", "b", "c", "d"}, all); err != nil {
+	if err := Merge(&b, []string{"a", "b", "c", "d", "e"}, all); err != nil {
 		t.Fatal(err)
 	}
 	s := loaded(t, b.Bytes())
-	want := "shard 1/5: stopped before everything was tried\nshard 2/5: the server is down\n" +
-		"shard 4/5: ended on 2001-09-07T01:46:40Z, more than a day before another began: run it again\n" +
-		"not all: of 5 shards, these are missing: 3"
+	want := "not all: of 6 shards, these are missing: 3\n" +
+		"the server is down: shards 2, 5\n" +
+		"stopped before everything was tried: shard 1\n" +
+		"ended more than a day before another began, so to be run again: shard 4"
 	if s.End.Error != want || s.End.Well || s.End.Complete || s.Head.Scope != "a b sample=3" {
 		t.Errorf("got scope %q, well %v, complete %v, error:\n%s\nwant a b sample=3, neither, and:\n%s", s.Head.Scope, s.End.Well, s.End.Complete, s.End.Error, want)
 	}

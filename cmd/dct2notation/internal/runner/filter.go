@@ -97,8 +97,9 @@ func (o *Filter) read(n *migrate.TrustNews) {
 }
 
 // missed returns the error of a run that ended, if the trust data that was read does not have everything that the
-// list names, or nothing of it: that is not done either, and nothing else reports it.
-func (o *Filter) missed(log *slog.Logger) error {
+// list names, or nothing of it: that is not done either, and nothing else reports it. Unless the run is alone, what the
+// list names may be in other shards.
+func (o *Filter) missed(alone bool, log *slog.Logger) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var names []string
@@ -109,7 +110,7 @@ func (o *Filter) missed(log *slog.Logger) error {
 		}
 	}
 	switch {
-	case !some:
+	case !some && alone:
 		return fmt.Errorf("nothing listed in %s is in the repositories that were read", safetext.Safe(o.file, 256))
 	case len(names) == 0:
 		return nil

@@ -227,7 +227,7 @@ func (r *Runner) pass(ctx context.Context, stop <-chan struct{}, parts *session.
 	}
 	m.missed = m.err
 	if r.Filter != nil && m.err == nil && !m.summary.Drained {
-		m.missed = r.Filter.missed(r.Log)
+		m.missed = r.Filter.missed(r.Shard.Alone(), r.Log)
 	}
 	if m.missed == nil && !m.summary.Drained {
 		m.missed = parts.Unlisted

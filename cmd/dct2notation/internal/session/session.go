@@ -251,6 +251,7 @@ func (f *Session) AddUnfinished(ledger *state.Ledger, sel *selection) error {
 			guns = append(guns, gun)
 		}
 	}
-	f.GUNs, err = sel.pick(append(f.GUNs, guns...))
+	guns, err = sel.pick(append(f.GUNs, guns...))
+	f.GUNs = sel.shard.of(guns, f.canonical) // pick adds all that are named, and map may have moved images
 	return err
 }

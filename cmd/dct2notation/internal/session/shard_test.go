@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +138,40 @@ func TestShardsKeepTogetherWhatMeetsInOnePlace(t *testing.T) {
 	} {
 		if got == same {
 			t.Errorf("%s: got the same campaign, want another", why)
+		}
+	}
+}
+
+// In the later passes of a watch, too, no image is the work of two machines.
+func TestWatchesKeepToTheirShard(t *testing.T) {
+	t.Parallel()
+	sel, err := (&SelectOptions{Discover: discoverChangefeed}).selectOf([]string{"reg.example.com/one", "reg.example.com/two", "reg.example.com/**"}, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := state.Open(filepath.Join(t.TempDir(), "ledger.db"), state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ledger.Close() })
+	key := state.Key{Repository: "reg.example.com/three", Digest: "sha256:" + strings.Repeat("1", 64), KeyName: "k"}
+	if _, err := ledger.Plan([]state.Item{{Key: key, GUN: key.Repository}}); err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]int{}
+	for i := range 4 {
+		sel.shard = Shard{i, 4}
+		f := &Session{Servers: &Servers{}, Scope: sel.scope(), Shard: sel.shard}
+		if err := f.AddUnfinished(ledger, sel); err != nil {
+			t.Fatal(err)
+		}
+		for _, gun := range f.GUNs {
+			in[gun.String()]++
+		}
+	}
+	for _, name := range []string{"one", "two", "three"} {
+		if n := in["reg.example.com/"+name]; n != 1 {
+			t.Errorf("%s: got it in %d shards, want one", name, n)
 		}
 	}
 }
