@@ -280,6 +280,21 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	}
 }
 
+// Shards that have nothing to do in a pass would else be joined to a complete result of no repository.
+func TestAPassOverWhatHasChangedIsNotJoined(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	y.args = append(y.args[:len(y.args)-2], "--discover", "changefeed", y.registry.Host()+"/**")
+	v := y.watch("--shard", "0/1", "--report", "jsonl="+y.path("shard.jsonl"))
+	v.until("a pass over nothing", func() bool { return v.last().Complete && v.last().Repositories == 0 })
+	v.stopped()
+	var out, errs buffer
+	code := Main(context.Background(), nil, []string{"report", "--merge", y.path("shard.jsonl")}, cli.Streams{Out: &out, Err: &errs})
+	if code != cli.ExitUsage || !strings.Contains(errs.String(), "only of what has changed") {
+		t.Errorf("got exit code %d, %s%s, want %d, since the pass says nothing about the rest", code, out.String(), errs.String(), cli.ExitUsage)
+	}
+}
+
 // A watch that is stopped while it waits reports the outcome of its last pass.
 func TestStoppedWatchSaysWhatTheLastPassCameTo(t *testing.T) {
 	t.Parallel()
