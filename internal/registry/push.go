@@ -26,8 +26,8 @@ var errReadOnly = errors.New("the registry was opened for reading")
 // After any other error something may be stored. Its cause stays reachable (*errcode.ErrorResponse). ErrIntegrity
 // means that the registry stored something else.
 //
-// told reports whether a registry with the referrers API confirmed with OCI-Subject that the manifest refers to the
-// image. Otherwise only the list shows it.
+// told reports whether a registry with the referrers API confirmed itself, with OCI-Subject, that the manifest refers to
+// the image. Otherwise only the list shows it.
 func (r *Repository) PushSignature(ctx context.Context, subject ocispec.Descriptor, mediaType string, envelope, manifest []byte, inTag bool) (told bool, err error) {
 	defer func() { err = classed(err) }()
 	doing := "pushing signature of " + printable(subject.Digest)
@@ -70,10 +70,11 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 		}
 		// SPEC (OCI distribution, pushing manifests with subject): "This [header] indicates to the
 		// client that the registry processed the request's subject."
-		processed := answer.Get(ociSubject) != "" && !r.forced
+		processed := answer.Header.Get(ociSubject) != "" && !r.forced
 		switch {
 		case r.api.Load() && processed:
-			told = slices.Equal(answer.Values(ociSubject), []string{subject.Digest.String()})
+			// What it redirects a push to may keep another list than its own.
+			told = answer.Request.Response == nil && slices.Equal(answer.Header.Values(ociSubject), []string{subject.Digest.String()})
 			return r.rememberAPI() // nothing else lists this signature
 		case r.api.Load():
 			return nil

@@ -546,3 +546,34 @@ func TestRegistryThatStoresSomethingElseIsIntegrity(t *testing.T) {
 		t.Errorf("got %v, want %v", err, ErrIntegrity)
 	}
 }
+
+// What a registry redirects a push to does not confirm it: the registry's own list may be another, and a redirect
+// that turns the push into a GET has stored nothing.
+func TestPushThatIsRedirectedIsNotConfirmed(t *testing.T) {
+	t.Parallel()
+	for status, stored := range map[int]bool{
+		http.StatusFound: false, http.StatusSeeOther: false, http.StatusTemporaryRedirect: true, http.StatusPermanentRedirect: true,
+	} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			reg := start(t, registrytest.Options{Referrers: true})
+			subject := image(t, reg, "1")
+			elsewhere := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set(ociSubject, subject.Digest.String())
+				w.WriteHeader(http.StatusCreated)
+			})
+			reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+				if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/manifests/") {
+					return false
+				}
+				http.Redirect(w, req, "http://"+elsewhere+req.URL.Path, status)
+				return true
+			})
+			s := sign(t, subject, "a")
+			told, err := open(t, reg.Host()+"/app", 0).PushSignature(t.Context(), subject, jws, s.envelope, s.manifest, false)
+			if told || (err == nil) != stored {
+				t.Errorf("got told %t, error %v, want not told, and no error %t", told, err, stored)
+			}
+		})
+	}
+}

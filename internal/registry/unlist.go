@@ -217,8 +217,8 @@ func (r *Repository) putList(ctx context.Context, image digest.Digest, list []by
 	return err
 }
 
-// put stores a manifest under a tag or its digest, and returns the response header.
-func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) (http.Header, error) {
+// put stores a manifest under a tag or its digest, and returns the response, whose body is closed.
+func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+"/manifests/"+reference, bytes.NewReader(manifest))
 	if err != nil {
 		return nil, err
@@ -229,10 +229,10 @@ func (r *Repository) put(ctx context.Context, reference, mediaType string, manif
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusCreated {
+	if resp.StatusCode != http.StatusCreated || resp.Request.Method != http.MethodPut { // a redirect may make it a GET
 		return nil, problem(resp)
 	}
-	return resp.Header, aboutAnother(resp.Header, digest.FromBytes(manifest))
+	return resp, aboutAnother(resp.Header, digest.FromBytes(manifest))
 }
 
 // readList parses a list into its members and its entries.
