@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,19 +61,21 @@ type realms struct {
 	tokens  *tokenCache // learns where tokens are issued; may be nil
 
 	mu   sync.Mutex
-	ways []*url.URL // token addresses by number
+	ways []way // by number
 }
+
+// A way is the address of a token server, known to the registry that named it and to no other: only for that one has
+// it been judged, and only that one's credentials may go there.
+type way struct{ server, realm url.URL }
 
 // realmPath is where the token servers appear to be, on the registry's own host.
 const realmPath = "/.dct2notation/token/"
 
 // RoundTrip implements http.RoundTripper.
 func (r *realms) RoundTrip(req *http.Request) (*http.Response, error) {
-	if way, ok := r.way(req.URL.Path); ok {
+	if u, ok := r.way(req.URL); ok {
 		req = req.Clone(req.Context())
-		query := req.URL.RawQuery
-		u := *way
-		u.RawQuery = query // the realm's query, with what oras-go added
+		u.RawQuery = req.URL.RawQuery // the realm's query, with what oras-go added
 		req.URL, req.Host = &u, ""
 		resp, err := r.next.RoundTrip(req)
 		noteLife(req, resp)
@@ -124,19 +127,23 @@ func (r *realms) CloseIdleConnections() {
 	}
 }
 
-func (r *realms) way(path string) (*url.URL, bool) {
-	number, ok := strings.CutPrefix(path, realmPath)
+// way returns the address of the token server that is known under an address of a registry.
+func (r *realms) way(at *url.URL) (realm url.URL, ok bool) {
+	number, ok := strings.CutPrefix(at.Path, realmPath)
 	if !ok {
-		return nil, false
+		return url.URL{}, false
 	}
 	n, err := strconv.Atoi(number)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil || n < 0 || n >= len(r.ways) {
-		return nil, false
+	if err != nil || n < 0 || n >= len(r.ways) || r.ways[n].server != origin(at) {
+		return url.URL{}, false
 	}
-	return r.ways[n], true
+	return r.ways[n].realm, true
 }
+
+// origin returns the scheme and host of an address.
+func origin(u *url.URL) url.URL { return url.URL{Scheme: u.Scheme, Host: u.Host} }
 
 // choose returns the one challenge to answer among all that a server makes: one for a token whose realm is allowed,
 // or else Basic, which goes to the server itself. It is empty if there is no challenge at all. The error is a
@@ -184,7 +191,7 @@ func (r *realms) rewrite(server *url.URL, params map[string]string) (string, err
 	}
 	address := params["realm"]
 	if realm.Host != server.Host || realm.Scheme != server.Scheme {
-		address = server.Scheme + "://" + server.Host + realmPath + strconv.Itoa(r.number(realm))
+		address = server.Scheme + "://" + server.Host + realmPath + strconv.Itoa(r.number(server, realm))
 		if realm.RawQuery != "" {
 			address += "?" + realm.RawQuery
 		}
@@ -216,18 +223,16 @@ func (r *realms) judge(server, realm *url.URL) error {
 	return &RealmError{Server: server.Host, Realm: realm.Host}
 }
 
-// number stores a realm and returns its number, the same for the same address.
-func (r *realms) number(realm *url.URL) int {
-	plain := *realm
-	plain.RawQuery, plain.Fragment = "", ""
+// number stores a server's realm and returns its number, the same for the same address.
+func (r *realms) number(server, realm *url.URL) int {
+	known := way{origin(server), *realm}
+	known.realm.RawQuery, known.realm.Fragment = "", ""
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, w := range r.ways {
-		if *w == plain {
-			return i
-		}
+	if i := slices.Index(r.ways, known); i >= 0 {
+		return i
 	}
-	r.ways = append(r.ways, &plain)
+	r.ways = append(r.ways, known)
 	return len(r.ways) - 1
 }
 

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -201,5 +202,48 @@ func TestRealmsAreJudgedByHost(t *testing.T) {
 		if (err == nil) != c.ok {
 			t.Errorf("%s of %s: got %q, %v, want it accepted %v", c.realm, c.server, text, err, c.ok)
 		}
+	}
+}
+
+// The address by which a token server is known here belongs to the registry that named it. No other registry gets its
+// credentials sent there, as its own realm or by a redirect.
+func TestATokenServerIsKnownOnlyToItsRegistry(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
+		"as a realm": func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Www-Authenticate", `Bearer realm="http://`+r.Host+realmPath+`0",scope="repository:a:pull"`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		},
+		"by a redirect": func(rw http.ResponseWriter, r *http.Request) {
+			if _, _, ok := r.BasicAuth(); ok {
+				http.Redirect(rw, r, realmPath+"0", http.StatusTemporaryRedirect)
+				return
+			}
+			rw.Header().Set("Www-Authenticate", `Basic realm="r"`)
+			rw.WriteHeader(http.StatusUnauthorized)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &witness{seen: map[string]string{}}
+			first := tokens(t, w, func(issuer string) string { return `Bearer realm="` + issuer + `/token",scope="repository:a:pull"` })
+			second := w.server(t, "second", answer)
+			other := strings.TrimPrefix(second.URL, "http://")
+			c := Client(mustNew(t, Options{Retries: -1}), func(_ context.Context, host string) (auth.Credential, error) {
+				if host == other {
+					return auth.Credential{Username: "other", Password: "other's"}, nil
+				}
+				return auth.Credential{Username: "me", Password: canary}, nil
+			})
+			for _, server := range []string{first.URL, second.URL} {
+				if resp, err := c.Do(request(t, t.Context(), "GET", server+"/v2/a", "")); err == nil {
+					_ = resp.Body.Close()
+				}
+			}
+			sent := base64.StdEncoding.EncodeToString([]byte("other:other's"))
+			if w.seen["token server"] == "" || strings.Contains(w.seen["token server"], sent) {
+				t.Errorf("the first registry's token server: got %s, want only that registry's password", w.seen["token server"])
+			}
+		})
 	}
 }
