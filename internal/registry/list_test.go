@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -635,5 +636,39 @@ func TestMalformedEntriesDoNotHideOthers(t *testing.T) {
 	}
 	if _, _, err := r.FetchSignature(t.Context(), list[0]); failure.Of(err) != failure.Permanent || strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("got %v, want class %q without nonsense", err, failure.Permanent)
+	}
+}
+
+// What a token server answers is not the registry's word: neither that an image is absent, nor that there is no
+// referrers API.
+func TestTokenServersWordIsNotTheRegistrys(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"a page":       "<html>not found</html>",
+		"one code":     `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`,
+		"unknown name": `{"errors":[{"code":"NOT_FOUND"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := serve(t, func(w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/token" {
+					w.WriteHeader(http.StatusNotFound)
+					_, _ = io.WriteString(w, body)
+					return
+				}
+				w.Header().Set("Www-Authenticate", `Bearer realm="http://`+req.Host+`/token",service="s"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			})
+			r := open(t, host+"/app", -1)
+			if there, err := r.HasReferrers(t.Context(), ""); err == nil {
+				t.Errorf("the referrers API: got %t, want an error", there)
+			}
+			if tag := r.ResolveTag(t.Context(), "1"); tag.Err() == nil {
+				t.Errorf("a tag: got %v, want unknown", tag)
+			}
+			if pull := r.CanPull(t.Context(), ""); pull.Err() == nil {
+				t.Errorf("whether it can be read: got %v, want unknown", pull)
+			}
+		})
 	}
 }

@@ -119,14 +119,15 @@ func problem(resp *http.Response) error {
 	return e
 }
 
-// isNotFound reports whether an error is an answer with status 404, whoever gave it. That does not prove absence: see
-// Repository.absence.
+// isNotFound reports whether an error is an answer with status 404, by the registry or by a proxy before it. That does
+// not prove absence: see Repository.absence.
 func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
 
-// statusOf returns the HTTP status of an error response, or 0 for any other error.
+// statusOf returns the HTTP status of an error response, or 0 for any other error. A token server's answer is one of
+// these: it says nothing of what the registry has.
 func statusOf(err error) int {
 	var answer *errcode.ErrorResponse
-	if !errors.As(err, &answer) {
+	if errors.As(err, new(*transport.TokenError)) || !errors.As(err, &answer) {
 		return 0
 	}
 	return answer.StatusCode

@@ -167,8 +167,12 @@ func (t *tokenCache) GetToken(ctx context.Context, host string, scheme auth.Sche
 		return "", err
 	}
 	defer unlock()
-	if k, fresh, s = t.have(host, scopes); fresh {
+	k, fresh, s = t.have(host, scopes)
+	switch {
+	case fresh:
 		return k.token, nil
+	case !s.usable(scopes): // found out while we waited
+		return "", errdef.ErrNotFound
 	}
 	for _, wanted := range [][]string{t.together(host, s, scopes), {scopes}} {
 		if len(wanted) == 0 {
@@ -347,6 +351,13 @@ func (a *teller) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// A TokenError says that a server wants a token, and the token server issues none. An answer in it is the token
+// server's: its 404 says nothing of what the server has.
+type TokenError struct{ Err error }
+
+func (e *TokenError) Error() string { return e.Err.Error() }
+func (e *TokenError) Unwrap() error { return e.Err }
+
 type lifeKey struct{}
 
 // living fetches a token and records its lifetime as stated by the server.
@@ -355,7 +366,7 @@ func living(ctx context.Context, fetch func(context.Context) (string, error)) (k
 	k := knownToken{got: time.Now()}
 	token, err := fetch(context.WithValue(ctx, lifeKey{}, &life))
 	if err != nil {
-		return knownToken{}, err
+		return knownToken{}, &TokenError{err}
 	}
 	if k.token = token; life > 0 {
 		k.until = k.got.Add(max(life, leastLife) * 4 / 5)

@@ -342,3 +342,32 @@ func TestCredentialsOfARegistryStayWithIt(t *testing.T) {
 		}
 	})
 }
+
+// A token server that hangs is not asked in advance by one after the other of those who wait for a token.
+func TestATokenServerThatHangsIsWaitedForTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const all = "abcdefghijklmnopqrst"
+		s := &issuers{}
+		c := s.client()
+		expecting(c, "r.example", all)
+		_, _ = read(t.Context(), c, "r.example", "z")
+		s.token = func(string, []string) (int, string) {
+			time.Sleep(5 * time.Minute)
+			return 500, ""
+		}
+		began := time.Now()
+		var readers sync.WaitGroup
+		for _, name := range strings.Split(all, "") {
+			readers.Go(func() {
+				if _, err := read(t.Context(), c, "r.example", name); err == nil {
+					t.Errorf("%s: got no error, want one", name)
+				}
+			})
+		}
+		readers.Wait()
+		if took := time.Since(began); took > time.Hour {
+			t.Errorf("got %s for %d repositories, want less than an hour", took, len(all))
+		}
+	})
+}
