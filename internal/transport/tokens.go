@@ -59,6 +59,11 @@ type knownToken struct {
 	joint bool      // also for other scopes
 }
 
+// mayHaveEnded reports whether a token whose lifetime is not said may be over.
+//
+// SPEC (distribution, token authentication): expires_in, "if omitted, this defaults to 60 seconds".
+func (k knownToken) mayHaveEnded() bool { return k.until.IsZero() && time.Since(k.got) >= time.Minute }
+
 const (
 	maxKnownTokens   = 1024    // of one client, before all are forgotten
 	maxJointScopes   = 16      // of one token
@@ -280,7 +285,7 @@ func (t *tokenCache) Set(ctx context.Context, host string, scheme auth.Scheme, s
 		return k.token, nil
 	}
 	asked := strings.Join(auth.GetAllScopesForHost(ctx, host), " ")
-	if k, fresh, _ := t.have(host, asked); fresh && k.ahead && k.got.Before(began) {
+	if k, fresh, _ := t.have(host, asked); fresh && k.ahead && k.got.Before(began) && !k.mayHaveEnded() {
 		t.useless(host, k.joint, errors.New("not taken"))
 	}
 	k, err = living(ctx, fetch)

@@ -299,6 +299,43 @@ func TestTokensAreRenewedBeforeTheyEnd(t *testing.T) {
 	}
 }
 
+// A token whose lifetime is not said has ended, rather than been useless, if it is refused after a while. Others are
+// still requested in advance, and for several repositories at once.
+func TestTokensThatEndUnannouncedAreNotUseless(t *testing.T) {
+	t.Parallel()
+	for expect, want := range map[string]string{"": "token h x, 200 h x", "abcdexy": "token h x+y, 200 h x"} {
+		synctest.Test(t, func(t *testing.T) {
+			var valid time.Time // when the tokens were issued that are valid
+			s := &issuers{token: func(_ string, scopes []string) (int, string) {
+				return 200, fmt.Sprintf(`{"token":"%s@%d"}`, names(scopes), valid.Unix())
+			}, read: func(_, name, token string) (int, string) {
+				all, at, _ := strings.Cut(token, "@")
+				if at != fmt.Sprint(valid.Unix()) || !slices.Contains(strings.Split(all, "+"), name) {
+					return 401, ""
+				}
+				return 200, ""
+			}}
+			c := s.client()
+			expecting(c, "h", strings.TrimSuffix(expect, "xy"))
+			for range 2 {
+				valid = time.Now()
+				for _, name := range strings.Split("abcde", "") {
+					if code, err := read(t.Context(), c, "h", name); code != 200 || err != nil {
+						t.Errorf("%s: got %d, %v, want 200", name, code, err)
+					}
+				}
+				time.Sleep(10 * time.Minute)
+			}
+			s.since()
+			expecting(c, "h", expect)
+			_, _ = read(t.Context(), c, "h", "x")
+			if got := s.since(); got != want {
+				t.Errorf("expected %q: got %s, want %s", expect, got, want)
+			}
+		})
+	}
+}
+
 // What one server says of its tokens applies to no other, and a server that it redirects to cannot
 // say it.
 func TestCredentialsOfARegistryStayWithIt(t *testing.T) {
