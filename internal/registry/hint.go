@@ -102,7 +102,7 @@ var readOnlyTexts = regexp.MustCompile(`(?i)read[- ]?only|proxy (project|cache)|
 // 405 UNSUPPORTED.
 func isReadOnly(err error) bool {
 	var answer *errcode.ErrorResponse
-	if !errors.As(err, &answer) || !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, answer.Method) {
+	if noToken(err) || !errors.As(err, &answer) || !slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, answer.Method) {
 		return false
 	}
 	return answer.StatusCode == http.StatusMethodNotAllowed || slices.ContainsFunc(answer.Errors, func(e errcode.Error) bool {

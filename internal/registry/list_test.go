@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/dct2notation/dct2notation/internal/failure"
 	"github.com/dct2notation/dct2notation/internal/testing/registrytest"
@@ -670,5 +672,22 @@ func TestTokenServersWordIsNotTheRegistrys(t *testing.T) {
 				t.Errorf("whether it can be read: got %v, want unknown", pull)
 			}
 		})
+	}
+}
+
+// A token server that takes no POST, with which identity tokens are sent, is no registry that accepts no pushes.
+func TestTokenServerThatTakesNoPostIsNoReadOnlyRegistry(t *testing.T) {
+	t.Parallel()
+	host := serve(t, func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Www-Authenticate", `Bearer realm="http://`+req.Host+`/token",service="s"`)
+		w.WriteHeader(map[bool]int{true: http.StatusMethodNotAllowed, false: http.StatusUnauthorized}[req.URL.Path == "/token"])
+	})
+	r := open(t, host+"/app", -1, func(o *Options) {
+		o.Client.Credential = func(context.Context, string) (auth.Credential, error) {
+			return auth.Credential{RefreshToken: "identity"}, nil
+		}
+	})
+	if err := r.ResolveTag(t.Context(), "1").Err(); err == nil || strings.Contains(err.Error(), "read-only") {
+		t.Errorf("got %v, want an error that does not call the registry read-only", err)
 	}
 }

@@ -123,15 +123,17 @@ func problem(resp *http.Response) error {
 // not prove absence: see Repository.absence.
 func isNotFound(err error) bool { return statusOf(err) == http.StatusNotFound }
 
-// statusOf returns the HTTP status of an error response, or 0 for any other error. A token server's answer is one of
-// these: it says nothing of what the registry has.
+// statusOf returns the HTTP status of an error response, or 0 for any other error, such as a token server's.
 func statusOf(err error) int {
 	var answer *errcode.ErrorResponse
-	if errors.As(err, new(*transport.TokenError)) || !errors.As(err, &answer) {
+	if noToken(err) || !errors.As(err, &answer) {
 		return 0
 	}
 	return answer.StatusCode
 }
+
+// noToken reports whether an error is a token server's, which says nothing of what the registry has or accepts.
+func noToken(err error) bool { return errors.As(err, new(*transport.TokenError)) }
 
 // failed says what was being done, to which repository, and what to do about it. It makes the text of err fit to be
 // shown.
