@@ -64,17 +64,17 @@ func (r *Repository) push(ctx context.Context, subject ocispec.Descriptor, media
 	put := func() error {
 		// Do not use oras-go here: it takes any 404 for a missing list, and the new list it makes hides the entries
 		// of the old one.
-		answer, err := r.put(ctx, desc.Digest.String(), desc.MediaType, manifest)
+		header, own, err := r.put(ctx, desc.Digest.String(), desc.MediaType, manifest)
 		if err != nil {
 			return err
 		}
 		// SPEC (OCI distribution, pushing manifests with subject): "This [header] indicates to the
 		// client that the registry processed the request's subject."
-		processed := answer.Header.Get(ociSubject) != "" && !r.forced
+		processed := header.Get(ociSubject) != "" && !r.forced
 		switch {
 		case r.api.Load() && processed:
 			// What it redirects a push to may keep another list than its own.
-			told = answer.Request.Response == nil && slices.Equal(answer.Header.Values(ociSubject), []string{subject.Digest.String()})
+			told = own && slices.Equal(header.Values(ociSubject), []string{subject.Digest.String()})
 			return r.rememberAPI() // nothing else lists this signature
 		case r.api.Load():
 			return nil

@@ -213,26 +213,27 @@ func (r *Repository) listSignature(ctx context.Context, image digest.Digest, sig
 }
 
 func (r *Repository) putList(ctx context.Context, image digest.Digest, list []byte) error {
-	_, err := r.put(ctx, fallbackTag(image), ocispec.MediaTypeImageIndex, list)
+	_, _, err := r.put(ctx, fallbackTag(image), ocispec.MediaTypeImageIndex, list)
 	return err
 }
 
-// put stores a manifest under a tag or its digest, and returns the response, whose body is closed.
-func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) (*http.Response, error) {
+// put stores a manifest under a tag or its digest, and returns the response header. own is false if the registry has
+// redirected the push.
+func (r *Repository) put(ctx context.Context, reference, mediaType string, manifest []byte) (h http.Header, own bool, err error) {
 	req, err := http.NewRequestWithContext(r.scoped(ctx), http.MethodPut, r.base+"/manifests/"+reference, bytes.NewReader(manifest))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	req.Header.Set("Content-Type", mediaType)
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusCreated || resp.Request.Method != http.MethodPut { // a redirect may make it a GET
-		return nil, problem(resp)
+		return nil, false, problem(resp)
 	}
-	return resp, aboutAnother(resp.Header, digest.FromBytes(manifest))
+	return resp.Header, resp.Request.Response == nil, aboutAnother(resp.Header, digest.FromBytes(manifest))
 }
 
 // readList parses a list into its members and its entries.

@@ -126,8 +126,8 @@ func mergedEnd(shards, there []*Saved) End {
 	switch {
 	case len(lacks) > 0:
 		end.Well, end.Complete, end.Error = false, false, strings.Join(lacks, "\n")
-	case aside == ErrPart && !done: // as for one process: what failed is among the rows
-	case aside == ErrChosen && leftOut > 0:
+	case errors.Is(aside, ErrPart) && !done: // as for one process: what failed is among the rows
+	case errors.Is(aside, ErrChosen) && leftOut > 0:
 		end.Well, end.Complete, end.Error = false, false, Partial(leftOut)
 	case aside != nil:
 		end.Well, end.Complete, end.Error = false, false, aside.Error()
