@@ -227,6 +227,7 @@ func (s *Server) feed(ctx context.Context, registry, path, scope string) ([]feed
 	if err != nil {
 		return nil, fail(err, "")
 	}
+	req.Header.Set("Cache-Control", "no-cache") // the answer to the same request changes
 	resp, err := s.HTTP(registry).Do(req)
 	const hint = "the changefeed wants an administrator's credentials, and Docker Hub, Azure and Harbor have none for you: try --discover catalog"
 	var answer *errcode.ErrorResponse

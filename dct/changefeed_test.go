@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -300,5 +301,35 @@ func TestChangesHaveAnEnd(t *testing.T) {
 	s.SetHook(feedOf(func() []feedRecord { return numbered(41) }))
 	if _, _, err := endless.Changes(t.Context(), "a.example.com", nil); err == nil {
 		t.Error("one record more: got no error, want one")
+	}
+}
+
+// A cache between us and the server gives the same answers until it is told not to. Then changes would be seen late,
+// or never.
+func TestACacheBetweenIsPassed(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	var mu sync.Mutex
+	records, cached := numbered(2), map[string][]feedRecord{}
+	s.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return feedOf(func() []feedRecord {
+			key := r.URL.String()
+			if _, has := cached[key]; !has || r.Header.Get("Cache-Control") == "no-cache" {
+				cached[key] = slices.Clone(records)
+			}
+			return cached[key]
+		})(w, r)
+	})
+	before, _, err := server(s).Changes(t.Context(), "a.example.com", nil)
+	must(t, err)
+	mu.Lock()
+	records = numbered(3)
+	mu.Unlock()
+	_, changed, err := server(s).Changes(t.Context(), "a.example.com", before)
+	must(t, err)
+	if want := "[{a.example.com/r3 false}]"; fmt.Sprint(changed) != want {
+		t.Errorf("got %v, want %s", changed, want)
 	}
 }

@@ -93,6 +93,7 @@ func (s *Server) file(ctx context.Context, gun GUN, name string, limit int64) ([
 	if err != nil {
 		return nil, fail(ErrUnavailable, err, "")
 	}
+	req.Header.Set("Cache-Control", "no-cache") // a cache between us may have what was current before
 	resp, err := s.HTTP(gun.Registry()).Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -100,6 +100,17 @@ func waitLock(path string, f *os.File) error {
 	}
 }
 
+// Free reports whether nobody holds the ledger, without waiting. What cannot be found out does not count as free.
+func Free(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|durable.NoFollow|durable.NoWait, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // ends the lock too
+	got, err := durable.TryLock(f)
+	return got && err == nil
+}
+
 // handOver lets bbolt take the lock on f. Windows does not allow taking it twice, so it is released first. A process
 // that gets it in between keeps it, and bbolt then waits in vain. Elsewhere the lock belongs to the open file, and
 // bbolt gets it at once.

@@ -192,3 +192,33 @@ func TestDeployedNamesExist(t *testing.T) {
 		}
 	}
 }
+
+var absent = regexp.MustCompile(`absent\((dct2notation_[a-z0-9_]+)\)`)
+
+// The alert that nobody compares looks at what only a comparison shows. Otherwise a watch of run keeps it silent when
+// that of verify is gone.
+func TestTheAlertThatNobodyComparesIgnoresRun(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(filepath.Join("..", "..", "deploy", "prometheus", "dct2notation.rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := absent.FindAllStringSubmatch(string(raw), -1)
+	if len(found) == 0 {
+		t.Fatal("got no alert on what is absent, want one")
+	}
+	run, _ := fixed(time.Hour)
+	run.Began()
+	run.Read("a", map[string]time.Time{"root": time.Unix(2e9, 0)})
+	run.Ended("complete", true, true)
+	verify, _ := fixed(time.Hour)
+	verify.Began()
+	verify.Compared(Comparison{Repository: "a", Unread: "unknown"})
+	_, ofRun := get(t, run, "GET", "/metrics")
+	_, ofVerify := get(t, verify, "GET", "/metrics")
+	for _, m := range found {
+		if strings.Contains(ofRun, "\n"+m[1]) || !strings.Contains(ofVerify, "\n"+m[1]) {
+			t.Errorf("absent(%s): want a metric that verify --watch shows, and run --watch does not", m[1])
+		}
+	}
+}

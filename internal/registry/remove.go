@@ -160,6 +160,9 @@ func (r *Repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 		return err
 	}
 	defer resp.Body.Close()
+	if resp.Request.Method != http.MethodDelete { // a redirect made it a GET, whose answer says nothing
+		return errors.New("the registry, or a proxy before it, redirected the deletion, and it was not done\nhint: name the registry by the address that it redirects to, or ask its administrator")
+	}
 	if resp.StatusCode < http.StatusMultipleChoices {
 		return nil
 	}

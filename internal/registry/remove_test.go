@@ -423,3 +423,28 @@ func TestRemovalNeedsTheRegistrysOwnWord(t *testing.T) {
 		})
 	}
 }
+
+// HTTP turns a redirected DELETE into a GET, which deletes nothing and succeeds. It is noticed before the list is
+// changed.
+func TestARedirectedDeletionDeletesNothing(t *testing.T) {
+	t.Parallel()
+	bothKinds(t, registrytest.Options{}, func(t *testing.T, reg *registrytest.Registry) {
+		r := open(t, reg.Host()+"/app", 0, deleting)
+		subject := image(t, reg, "1")
+		ours := pushed(t, r, subject, "us")
+		reg.SetHook(func(w http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+			if req.Method != http.MethodDelete {
+				return false
+			}
+			http.Redirect(w, req, req.URL.Path, http.StatusFound)
+			return true
+		})
+		err := r.RemoveSignature(t.Context(), subject.Digest, ours)
+		if err == nil || !strings.Contains(err.Error(), "redirect") {
+			t.Errorf("got %v, want that the deletion was redirected", err)
+		}
+		if got := listed(t, reg, subject); len(got) != 1 || !stored(t, reg, ours) {
+			t.Errorf("got %v listed, want %s listed and stored", got, ours)
+		}
+	})
+}

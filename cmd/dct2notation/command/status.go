@@ -58,7 +58,7 @@ func showStatus(ledger, format string, s cli.Streams) error {
 		return cli.Usage(err) // a named file, like the ledger it belongs to
 	case err != nil:
 		return err
-	case st.State != output.Ended && !cli.Alive(st.PID):
+	case st.State != output.Ended && (!cli.Alive(st.PID) || state.Free(ledger)): // in containers, process ids repeat
 		st.State = output.Gone
 	}
 	var broken error

@@ -1,6 +1,8 @@
 package command
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -67,6 +69,35 @@ func TestACopyHasAllBetweenTwoPasses(t *testing.T) {
 		if (got.Behind == "") != step.want {
 			t.Errorf("%s: got behind %q, want %t", step.name, got.Behind, step.want)
 		}
+	}
+}
+
+// In containers, process ids repeat: the run that has ended may have had the id of another process that lives. Nobody
+// runs who does not hold the ledger.
+func TestARunThatHasLostTheLedgerIsGone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := state.Open(path, state.Options{})
+	must(t, err)
+	st := output.NewStatusFile(path, slog.New(slog.DiscardHandler))
+	st.Rests = true
+	shown := func() output.Status {
+		var out bytes.Buffer
+		must(t, showStatus(path, "json", cli.Streams{Out: &out}))
+		var got output.Status
+		must(t, json.Unmarshal(out.Bytes(), &got))
+		return got
+	}
+	if got := shown(); got.State != output.Runs {
+		t.Errorf("while it holds the ledger: got %s, want %s", got.State, output.Runs)
+	}
+	must(t, l.Close())
+	if got := shown(); got.State != output.Gone || got.Ledger == nil {
+		t.Errorf("afterwards: got %s with %v in the ledger, want %s and its counts", got.State, got.Ledger, output.Gone)
+	}
+	st.End(output.Counts{}, nil)
+	if got := shown(); got.State != output.Gone {
+		t.Errorf("between two passes: got %s, want %s", got.State, output.Gone)
 	}
 }
 
