@@ -280,6 +280,33 @@ func TestWatchFollowsTheChangefeed(t *testing.T) {
 	}
 }
 
+// A list that lacks a repository that it had is noticed: the repository is no longer looked at.
+func TestWatchTellsWhatItNoLongerFinds(t *testing.T) {
+	t.Parallel()
+	y := newYard(t, registrytest.Options{Referrers: true})
+	y.args = append(y.args[:len(y.args)-2], "--discover", "changefeed", y.registry.Host()+"/**")
+	v := y.watch()
+	v.until("a pass over nothing", func() bool { return v.last().Complete && v.last().Repositories == 0 })
+	y.notary.SetHook(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/v2/_trust/changefeed") {
+			return false
+		}
+		page := `{"count": 0, "records": null}`
+		if r.URL.Query().Get("change_id") == "" {
+			page = fmt.Sprintf(`{"count": 1, "records": [{"ID": "1000", "GUN": %q, "SHA256": "00", "Category": "update"}]}`, y.repos["good"].GUN())
+		}
+		_, _ = fmt.Fprint(w, page)
+		return true
+	})
+	v.until("a warning", func() bool { return strings.Contains(v.err.String(), "no longer") })
+	v.more(2)
+	v.stopped()
+	said := v.err.String()
+	if bad := y.repos["bad"].GUN(); strings.Count(said, "is no longer found") != 1 || !strings.Contains(said, "repository="+bad) {
+		t.Errorf("got\n%s\nwant one warning about %s", said, bad)
+	}
+}
+
 // Shards that have nothing to do in a pass would else be joined to a complete result of no repository.
 func TestAPassOverWhatHasChangedIsNotJoined(t *testing.T) {
 	t.Parallel()

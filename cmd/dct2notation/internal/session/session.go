@@ -42,6 +42,7 @@ type Session struct {
 
 	moves     mirrors
 	unmatched *unmatched
+	told      Told
 }
 
 // Connect connects to the servers and finds the repositories. The caller closes the session.
@@ -117,7 +118,7 @@ func Prepare(o RemoteOptions, so SelectOptions, cfg Config, args []string, a Acc
 	if err := r.useVariable(named, log); err != nil {
 		return nil, nil, errors.Join(err, r.Close())
 	}
-	return &Session{Servers: r, Scope: sel.scope(), Asked: sel.asked(), Shard: sel.shard, Choice: sel.choice, Hosts: hosts, moves: sel.moves, unmatched: sel.unmatched}, sel, nil
+	return &Session{Servers: r, Scope: sel.scope(), Asked: sel.asked(), Shard: sel.shard, Choice: sel.choice, Hosts: hosts, moves: sel.moves, unmatched: sel.unmatched, told: a.Told}, sel, nil
 }
 
 // Find returns the selected repositories. since is the position that an earlier pass has reached
@@ -140,6 +141,13 @@ func (f *Session) Find(ctx context.Context, how string, sel *selection, cfg Conf
 	}
 	if since == nil && f.Unlisted == nil {
 		sel.unmatched.tell(slices.Concat(sel.exact, found.guns), sel, cfg, log)
+	}
+	if sel.found && f.Unlisted == nil {
+		there, err := sel.pick(slices.Concat(found.guns, slices.Collect(maps.Keys(found.listed)))) // what has not changed too
+		if err != nil {
+			return cli.Usage(err)
+		}
+		f.told.lost(slices.AppendSeq(there, maps.Keys(sel.recorded)), log) // what a ledger has is compared all the same
 	}
 	if err := onePlaceEach(f.GUNs, sel.moves); err != nil {
 		return cli.Usage(err)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/dct2notation/dct2notation/dct"
@@ -34,6 +35,35 @@ func (t Told) warn(log *slog.Logger, what, key, value string) {
 	if name := key + " " + value; !t[name] {
 		t[name] = true
 		log.Warn(what, key, safetext.Safe(value, 256))
+	}
+}
+
+// lost warns of each repository that an earlier pass has found and this one has not: nobody looks at it any more. A
+// changefeed keeps what was deleted, so it lacks a repository only if its records were lost, or another server answers.
+func (t Told) lost(found []dct.GUN, log *slog.Logger) {
+	if t == nil { // there is one pass
+		return
+	}
+	const kind = "found "
+	now := Told{}
+	for _, gun := range found {
+		now[kind+gun.String()] = true
+	}
+	var gone []string
+	for key := range t {
+		if name, ok := strings.CutPrefix(key, kind); ok && !now[key] {
+			gone = append(gone, name)
+			delete(t, key)
+		}
+	}
+	maps.Copy(t, now)
+	slices.Sort(gone)
+	const why = "an earlier pass found the repository; it is no longer found, and no longer looked at"
+	for _, name := range gone[:min(len(gone), maxOdd)] {
+		log.Warn(why, "repository", safetext.Safe(name, 256), "hint", "is that the same server? Naming the repository keeps it")
+	}
+	if more := len(gone) - maxOdd; more > 0 {
+		log.Warn("more repositories are no longer found", "repositories", more)
 	}
 }
 
