@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"oras.land/oras-go/v2/registry/remote/errcode"
@@ -331,5 +332,23 @@ func TestACacheBetweenIsPassed(t *testing.T) {
 	must(t, err)
 	if want := "[{a.example.com/r3 false}]"; fmt.Sprint(changed) != want {
 		t.Errorf("got %v, want %s", changed, want)
+	}
+}
+
+func TestACacheDoesNotAnswerForTrustData(t *testing.T) {
+	t.Parallel()
+	s := notary(t)
+	published(t, s, "a.example.com/one", nil, nil)
+	gun, err := ParseGUN("a.example.com/one")
+	must(t, err)
+	var said atomic.Value
+	s.SetHook(func(_ http.ResponseWriter, r *http.Request) bool {
+		said.Store(r.Header.Get("Cache-Control"))
+		return false
+	})
+	_, err = server(s).File(t.Context(), gun, "timestamp", maxRoot)
+	must(t, err)
+	if said.Load() != "no-cache" {
+		t.Errorf("got Cache-Control %q, want no-cache", said.Load())
 	}
 }
