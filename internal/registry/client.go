@@ -175,6 +175,7 @@ func (c *Client) open(ref orasregistry.Reference) *Repository {
 type checked struct{ *auth.Client }
 
 func (c checked) Do(req *http.Request) (*http.Response, error) {
+	fresh(req)
 	resp, err := c.Client.Do(req)
 	if err != nil {
 		return nil, err

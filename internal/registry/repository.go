@@ -91,6 +91,7 @@ func (r *Repository) ask(ctx context.Context, method, path, accept string) (*htt
 	if err != nil {
 		return nil, err
 	}
+	fresh(req)
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
@@ -104,6 +105,9 @@ func (r *Repository) ask(ctx context.Context, method, path, accept string) (*htt
 	defer resp.Body.Close()
 	return nil, problem(resp)
 }
+
+// fresh asks caches between us and the registry for its answer of now: tags move, and signatures come and go.
+func fresh(req *http.Request) { req.Header.Set("Cache-Control", "no-cache") }
 
 // problem reads an error answer into oras-go's form, so that the cause has the same type whether oras-go or we sent
 // the request.

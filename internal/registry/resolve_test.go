@@ -88,6 +88,43 @@ func TestTagsAreAskedAnew(t *testing.T) {
 
 const manifestType = ocispec.MediaTypeImageManifest
 
+// A cache between us and the registry may have a tag that was moved since, or a list of signatures that were deleted.
+func TestNoCacheAnswersForTheRegistry(t *testing.T) {
+	t.Parallel()
+	for _, referrers := range []bool{true, false} {
+		reg := start(t, registrytest.Options{Referrers: referrers})
+		desc := image(t, reg, "1")
+		if err := reg.Tag("app", "v1", desc.Digest.String()); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		asked := map[string]string{}
+		reg.SetHook(func(_ http.ResponseWriter, req *http.Request, _ http.Handler) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[req.Method+" "+req.URL.Path] = req.Header.Get("Cache-Control")
+			return false
+		})
+		c := client(t, -1)
+		r := repository(t, c, reg.Host()+"/app")
+		none := func(string) error { return nil }
+		_, err := r.ResolveTag(t.Context(), "v1").Result()
+		_, other := r.Resolve(t.Context(), desc.Digest)
+		_, _, listed := r.Signatures(t.Context(), desc)
+		if err := errors.Join(err, other, listed, r.Tags(t.Context(), none), c.Catalog(t.Context(), reg.Host(), none)); err != nil {
+			t.Fatal(err)
+		}
+		if len(asked) < 4 {
+			t.Errorf("got the requests %v, want one for each list, tag and image", asked)
+		}
+		for request, said := range asked {
+			if said != "no-cache" {
+				t.Errorf("%s: got Cache-Control %q, want no-cache", request, said)
+			}
+		}
+	}
+}
+
 func TestLyingRegistryIsRefused(t *testing.T) {
 	t.Parallel()
 	const good, bad = `{"schemaVersion":2}`, `{"schemaVersion":3}`

@@ -48,6 +48,11 @@ func (r *Ready) verdict() string {
 		safetext.Count(len(r.Gates), "gate"), left[verify.Fails], left[verify.NotTold], left[verify.Open], left[verify.Holds])
 }
 
+// dates says when the gates were checked and for when. The result may be shown much later.
+func (r *Ready) dates() string {
+	return "checked " + moment(r.Checked) + ", planned for " + r.Planned.Format(time.DateOnly)
+}
+
 // ReadyText writes the gates for a person, with the evidence below each.
 func ReadyText(w io.Writer, r *Ready) error {
 	var b strings.Builder
@@ -68,7 +73,7 @@ func ReadyText(w io.Writer, r *Ready) error {
 			indent(&b, "hint: "+g.Hint)
 		}
 	}
-	fmt.Fprintf(&b, "\nplanned for %s\n%s\n", r.Planned.Format(time.DateOnly), r.verdict())
+	fmt.Fprintf(&b, "\n%s\n%s\n", r.dates(), r.verdict())
 	_, err := io.WriteString(w, b.String())
 	return err
 }

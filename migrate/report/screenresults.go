@@ -438,7 +438,7 @@ func (v ReadyScreen) End(r *Ready) error {
 		st = Well
 	}
 	if !v.Quiet {
-		fmt.Fprintf(&b, "\nplanned for %s\n", r.Planned.Format(time.DateOnly))
+		b.WriteString("\n" + r.dates() + "\n")
 	}
 	return v.write(v.w, b.String()+v.paint(st, r.verdict())+"\n")
 }

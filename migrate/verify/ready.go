@@ -347,13 +347,17 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 		return
 	}
 	changed, err := a.Feed(ctx)
-	have := map[string]bool{}
+	have, absent := map[string]bool{}, map[string]bool{}
 	for _, gun := range guns {
 		have[gun.String()] = true
+		absent[gun.String()] = a.Verification.Scope.MayLack(gun, a.server.of(gun).err)
 	}
 	for _, c := range changed {
 		if a.deleted[c.GUN] && !c.Deleted {
 			g.unclear("%s was deleted, and the changefeed names it again: ask again", c.GUN)
+		}
+		if absent[c.GUN] && !c.Deleted {
+			g.unclear("%s had no trust data when it was read, and the changefeed names it: ask again", c.GUN)
 		}
 		if have[c.GUN] || c.Deleted && a.gone(ctx, g, c.GUN) {
 			continue
@@ -368,27 +372,37 @@ func (a *assessment) listed(ctx context.Context, guns []dct.GUN) {
 	}
 	switch {
 	case errors.Is(err, dct.ErrFeedRefused):
-		a.ticked(g, err, have)
+		a.ticked(g, err, changed, guns, have)
 	case err != nil:
 		g.unclear("%v", err)
 	default:
-		a.unnamed(g, changed, guns)
+		a.unnamed(g, namedBy(changed), guns, "its changefeed does not name it")
 	}
 	if err == nil && g.State == Holds {
 		g.note("the changefeed names %s", safetext.Count(len(changed), "repository"))
 	}
 }
 
-// unnamed looks for repositories that the server serves but its changefeed does not name: then the feed, or what
-// somebody else has given for it, is incomplete.
-func (a *assessment) unnamed(g *Gate, changed []dct.Changed, guns []dct.GUN) {
+func namedBy(changed []dct.Changed) map[string]bool {
 	named := map[string]bool{}
 	for _, c := range changed {
 		named[c.GUN] = true
 	}
+	return named
+}
+
+// unnamed looks for repositories that the server serves but its changefeed does not name, nor a file in its place:
+// then these are incomplete, or of other servers.
+func (a *assessment) unnamed(g *Gate, named map[string]bool, guns []dct.GUN, why string) {
 	for _, gun := range guns {
-		if !named[gun.String()] && a.server.of(gun).targets > 0 {
-			g.unclear("the server has trust data of %s, and its changefeed does not name it: others may be missing too", gun)
+		if named[gun.String()] || a.server.of(gun).targets == 0 {
+			continue
+		}
+		// A glob was decided for repositories that are left out, not for what the list lacks.
+		if w := a.Decisions.waiver(gateListed, gun.String(), "", NotCompared, a.Planned); w != nil && !w.wild() {
+			g.note("waived: %s, although %s, by %s until %s: %s", gun, why, w.By, w.Until.Format(time.DateOnly), w.Reason)
+		} else {
+			g.unclear("the server has trust data of %s, and %s: others may be missing too", gun, why)
 		}
 	}
 }
@@ -419,7 +433,7 @@ func (a *assessment) gone(ctx context.Context, g *Gate, name string) bool {
 const maxListAge = 7 * 24 * time.Hour
 
 // ticked lets people list what the server has, for servers that by design do not give out their changefeed.
-func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
+func (a *assessment) ticked(g *Gate, refused error, changed []dct.Changed, guns []dct.GUN, have map[string]bool) {
 	g.unclear("%v", refused)
 	for _, p := range a.Products {
 		if p != DockerHub && p != ACR && p != Harbor {
@@ -428,6 +442,7 @@ func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
 		}
 	}
 	g.Hint = "have the owner of the registry list all its repositories in a file, and tick the check listed with the file and its sha256"
+	named := namedBy(changed) // by the servers that have answered
 	for _, t := range a.Decisions.Ticks {
 		if t.Check != gateListed {
 			continue
@@ -442,7 +457,13 @@ func (a *assessment) ticked(g *Gate, refused error, have map[string]bool) {
 		case g.State != Fails:
 			g.State = Holds
 			g.note("ticked by %s on %s: %s of %s (SHA-256 %s), all compared%s", t.By, t.Date.Format(time.DateOnly), safetext.Count(len(t.Repositories), "repository"), t.File, t.SHA256, prefixed(": ", t.Note))
+			for _, name := range t.Repositories {
+				named[name] = true
+			}
 		}
+	}
+	if g.State == Holds { // each registry that refuses needs a file
+		a.unnamed(g, named, guns, "no changefeed and no file of a tick names it")
 	}
 }
 

@@ -25,6 +25,14 @@ type leaving struct {
 	repo *notarytest.Repository
 	r    *Readiness
 	ends time.Time // when the signatures expire
+	more []string  // other repositories to compare
+}
+
+// also publishes another repository, which is compared as well.
+func (l *leaving) also(name string) {
+	l.T.Helper()
+	l.Publish(name, "v1")
+	l.more = append(l.more, name)
 }
 
 // waive adds a decision that holds until the planned date.
@@ -369,6 +377,31 @@ func TestWaiverOfRepositoriesNotCompared(t *testing.T) {
 	}
 }
 
+// A repository that the changefeed does not name, as those published before servers had one, needs a decision of its
+// own: a glob for other repositories says nothing about how complete the changefeed is.
+func TestWaiverOfAnIncompleteChangefeed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		waivers []Waiver
+		want    GateState
+	}{
+		"no waiver":   {nil, NotTold},
+		"by name":     {[]Waiver{{Repository: scenetest.App, Class: NotCompared}}, Holds},
+		"of another":  {[]Waiver{{Repository: scenetest.App + "2", Class: NotCompared}}, NotTold},
+		"a glob":      {[]Waiver{{Repository: "**", Class: NotCompared, Covers: 9}}, NotTold},
+		"one of both": {[]Waiver{{Repository: "**", Class: NotCompared, Covers: 9}, {Repository: scenetest.App, Class: NotCompared}}, Holds},
+	} {
+		l := newLeaving(t)
+		l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, nil }
+		for _, w := range c.waivers {
+			l.waive(w)
+		}
+		if got := l.assess(scenetest.App)[gateListed]; got.State != c.want {
+			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
+		}
+	}
+}
+
 // Ready needs a tick with a name and a date for each check by people.
 func TestReadyNeedsEveryTick(t *testing.T) {
 	t.Parallel()
@@ -453,6 +486,10 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 	if err := fine.Check(now); err != nil {
 		t.Error(err)
 	}
+	morning := time.Date(2026, 12, 2, 1, 0, 0, 0, time.FixedZone("east", 13*60*60)) // where the day begins before that of UTC
+	if err := (&Decisions{Ticks: []Tick{{Check: "clients", By: "Jane", Date: time.Date(2026, 12, 2, 0, 0, 0, 0, time.UTC)}}}).Check(morning); err != nil {
+		t.Errorf("a tick of today: %v", err)
+	}
 	for name, d := range map[string]Decisions{
 		"no repository": bad(func(w *Waiver) { w.Repository = "" }), "no reason": bad(func(w *Waiver) { w.Reason = " " }),
 		"nobody": bad(func(w *Waiver) { w.By = "" }), "for ever": bad(func(w *Waiver) { w.Until = time.Time{} }),
@@ -461,7 +498,7 @@ func TestDecisionsSayWhoseTheyAre(t *testing.T) {
 		"a glob without a limit": bad(func(w *Waiver) { w.Tag = "v*" }), "a glob of repositories without one": bad(func(w *Waiver) { w.Repository = "registry.example.com/*" }),
 		"a limit below none": bad(func(w *Waiver) { w.Tag, w.Covers = "v*", -1 }), "a limit without a glob": bad(func(w *Waiver) { w.Covers = 1 }),
 		"no such glob": bad(func(w *Waiver) { w.Tag, w.Covers = "v[12]*", 2 }), "a glob for another class": bad(func(w *Waiver) { w.Tag, w.Covers, w.Class = "v*", 2, Moved }), "a machine's gate": badTick(func(x *Tick) { x.Check = gateAgreed }),
-		"ticked by nobody": badTick(func(x *Tick) { x.By = "" }), "at no time": badTick(func(x *Tick) { x.Date = time.Time{} }), "in the future": badTick(func(x *Tick) { x.Date = now.Add(48 * time.Hour) }),
+		"ticked by nobody": badTick(func(x *Tick) { x.By = "" }), "at no time": badTick(func(x *Tick) { x.Date = time.Time{} }), "in the future": badTick(func(x *Tick) { x.Date = now.Add(15 * time.Hour) }),
 		"all repositories without a file": badTick(func(x *Tick) { x.Check = gateListed }), "a file for people's check": badTick(func(x *Tick) { x.File = "repositories.txt" }),
 	} {
 		if err := d.Check(now); err == nil || !strings.HasPrefix(err.Error(), "waiver 2: ") && !strings.HasPrefix(err.Error(), "tick 2: ") {
@@ -549,6 +586,27 @@ func TestNothingToKeepByTheServersWord(t *testing.T) {
 		l.r.Verification.Scope.Discovered = func(dct.GUN) bool { return true }
 		c.change(l)
 		if got := l.assess(scenetest.App, other)[gateArchived]; got.State != c.want {
+			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
+		}
+	}
+}
+
+// A repository that the changefeed names, but that the server did not have when it was read, was not compared.
+func TestNamedByTheChangefeedAndNotRead(t *testing.T) {
+	t.Parallel()
+	const other = "registry.example.com/team/other"
+	for name, c := range map[string]struct {
+		feed []dct.Changed
+		want GateState
+	}{
+		"not named":        {nil, Holds},
+		"named":            {[]dct.Changed{{GUN: other}}, NotTold},
+		"named as deleted": {[]dct.Changed{{GUN: other, Deleted: true}}, Holds},
+	} {
+		l := newLeaving(t)
+		l.r.Verification.Scope.Discovered = func(dct.GUN) bool { return true }
+		l.feed(c.feed...)
+		if got := l.assess(scenetest.App, other)[gateListed]; got.State != c.want {
 			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
 		}
 	}
@@ -719,6 +777,35 @@ func TestListedByAFile(t *testing.T) {
 				return []dct.Changed{{GUN: "registry.example.com/web"}}, refused
 			}
 		}, Fails},
+		"refused by two, and listed for one": {func(l *leaving, t *Tick) {
+			l.r.Products = []string{ACR, DockerHub}
+			l.also("team.azurecr.io/web")
+		}, NotTold},
+		"refused by two, and listed for both": {func(l *leaving, t *Tick) {
+			l.r.Products = []string{ACR, DockerHub}
+			l.also("team.azurecr.io/web")
+			t.Repositories = append(t.Repositories, "team.azurecr.io/web")
+		}, Holds},
+		"refused by two, and listed for each": {func(l *leaving, t *Tick) {
+			l.r.Products = []string{ACR, DockerHub}
+			l.also("team.azurecr.io/web")
+			other := *t
+			other.Repositories = []string{"team.azurecr.io/web"}
+			l.r.Decisions.Ticks = append(l.r.Decisions.Ticks, other)
+		}, Holds},
+		"refused by two, and listed for one too long ago": {func(l *leaving, t *Tick) {
+			l.r.Products = []string{ACR, DockerHub}
+			l.also("team.azurecr.io/web")
+			other := *t
+			other.Repositories, other.Date = []string{"team.azurecr.io/web"}, l.r.Now.Add(-week-time.Hour)
+			l.r.Decisions.Ticks = append(l.r.Decisions.Ticks, other)
+		}, NotTold},
+		"refused by one, and answered by the other": {func(l *leaving, _ *Tick) {
+			l.also("team.azurecr.io/web")
+			l.r.Feed = func(context.Context) ([]dct.Changed, error) {
+				return []dct.Changed{{GUN: "team.azurecr.io/web"}}, refused
+			}
+		}, Holds},
 		"nobody asked": {func(l *leaving, _ *Tick) { l.r.Feed = nil }, NotTold},
 		"another tick": {func(_ *leaving, t *Tick) { *t = Tick{Check: "clients", By: "Jane", Date: t.Date} }, NotTold},
 	} {
@@ -727,9 +814,9 @@ func TestListedByAFile(t *testing.T) {
 		l.r.Feed = func(context.Context) ([]dct.Changed, error) { return nil, refused }
 		tick := Tick{Check: gateListed, By: "Jane", Date: l.r.Now.Add(-time.Hour), File: "all.txt", SHA256: strings.Repeat("a", 64), Repositories: []string{scenetest.App}}
 		c.change(l, &tick)
-		l.r.Decisions.Ticks = []Tick{tick}
+		l.r.Decisions.Ticks = append(l.r.Decisions.Ticks, tick)
 		l.Must(l.r.Decisions.Check(l.r.Now))
-		if got := l.assess(scenetest.App)[gateListed]; got.State != c.want {
+		if got := l.assess(append([]string{scenetest.App}, l.more...)...)[gateListed]; got.State != c.want {
 			t.Errorf("%s: got %s, want %s: %q", name, got.State, c.want, got.Evidence)
 		}
 	}

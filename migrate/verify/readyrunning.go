@@ -10,6 +10,9 @@ import (
 	"github.com/dct2notation/dct2notation/internal/safetext"
 )
 
+// maxSkew is how much later than our clock a file server's may be.
+const maxSkew = time.Hour
+
 // running looks up what runs, as evidence for the gate that people tick. It notes what Notation will refuse once DCT
 // is gone; a tick alone does not outweigh that.
 func (a *assessment) running(ctx context.Context) error {
@@ -54,6 +57,8 @@ func (a *assessment) running(ctx context.Context) error {
 	switch {
 	case len(list.Images) == counts[NotAsked]:
 		g.unclear("no image of it is of a registry that was asked")
+	case list.At.Sub(a.Now) > maxSkew:
+		g.unclear("the list is of a time in the future: take it anew, and look at the clocks")
 	case a.Now.Sub(list.At) > maxListAge:
 		g.unclear("the list is more than seven days old: take it anew")
 	}

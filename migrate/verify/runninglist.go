@@ -155,8 +155,11 @@ func runningImage(text string) RunningImage {
 	if err == nil && reference.Domain(named) == "" {
 		err = errors.New("its host is not valid")
 	}
-	if digest.Digest(text).Validate() == nil { // docker would take it for a tag of a repository sha256
+	switch {
+	case digest.Digest(text).Validate() == nil: // docker would take it for a tag of a repository sha256
 		err = errors.New("a digest without a repository")
+	case shortID.MatchString(text): // docker ps shows it for an image whose tag was moved, docker run takes it for the ID
+		err = errors.New("an image's ID without a repository")
 	}
 	if err != nil {
 		return RunningImage{Name: text, Invalid: safetext.Safe(err.Error(), 300)}
@@ -381,6 +384,9 @@ func ran(name, id string) RunningImage {
 	}
 	return image
 }
+
+// shortID is the form of an image's ID in docker's lists.
+var shortID = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 var bareID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 

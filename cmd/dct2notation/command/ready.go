@@ -53,7 +53,7 @@ Exit code 0: all gates hold. 4: at least one does not.`,
 	f.BoolVar(&o.NoLedger, "no-ledger", false, "compare without a ledger, if it is lost")
 	f.StringVar(&o.Running, "running", "", "what runs, as evidence for the check digests: a file with what kubectl get pods -A -o json writes, or with references, or - for stdin; as for verify --images")
 	f.StringVar(&o.Decisions, "decisions", "", "file with waivers and ticks (YAML)")
-	f.StringSliceVar(&o.Products, "product", nil, "registry product whose checks to list: "+strings.Join(verify.Products(), ", ")+" (default: guessed from the registry names)")
+	f.StringSliceVar(&o.Products, "product", nil, "registry product whose checks to list: "+strings.Join(verify.Products(), ", ")+" (always: docker-hub and acr, if a registry is one; self-hosted, unless another is named)")
 	f.StringVar(&o.TrustPolicy, "trust-policy", "", "trust policy (default: notation's trustpolicy.json)")
 	f.StringVar(&o.Platforms, "platforms", "index", "as for verify")
 	f.BoolVar(&o.ForceTag, "force-referrers-tag", false, "find signatures with the referrers tag schema, without trying the referrers API")

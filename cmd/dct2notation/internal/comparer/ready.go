@@ -120,7 +120,7 @@ func (r *Readiness) Run(ctx context.Context) error {
 	now := time.Now()
 	gates := &verify.Readiness{
 		Verification: v, Archive: archive, Saved: saved, Feed: feed, LeftOut: tagsLeftOut(f.Choice), Decisions: *decisions, Running: running, Scope: f.Running(),
-		Products: r.used(f.GUNs), Planned: latest(verify.EndOfDay(r.at), now), Now: now,
+		Products: products(r.Products, session.RegistryHosts(f.GUNs)), Planned: latest(verify.EndOfDay(r.at), now), Now: now,
 	}
 	if ledger != nil {
 		gates.Behind = ledger.Behind
@@ -241,21 +241,20 @@ func (r *Readiness) feed(ctx context.Context, f *session.Session) func(context.C
 	}
 }
 
-// used returns the products that the flags name, or that the registries' names imply.
-func (r *Readiness) used(guns []dct.GUN) []string {
-	if len(r.Products) > 0 {
-		return r.Products
-	}
-	var products []string
-	for _, host := range session.RegistryHosts(guns) {
+// products returns the products that the flags name, and those that the registries' names imply: a flag for one must
+// not hide the checks of another.
+func products(named, hosts []string) []string {
+	all := slices.Clone(named)
+	for _, host := range hosts {
 		switch {
 		case host == "docker.io":
-			products = append(products, verify.DockerHub)
+			all = append(all, verify.DockerHub)
 		case strings.HasSuffix(host, ".azurecr.io"):
-			products = append(products, verify.ACR)
-		default:
-			products = append(products, verify.SelfHosted)
+			all = append(all, verify.ACR)
+		case !slices.ContainsFunc(named, func(p string) bool { return p != verify.DockerHub && p != verify.ACR }):
+			all = append(all, verify.SelfHosted)
 		}
 	}
-	return products
+	slices.Sort(all)
+	return slices.Compact(all)
 }

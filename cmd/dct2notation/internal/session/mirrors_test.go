@@ -1,6 +1,10 @@
 package session
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/dct2notation/dct2notation/migrate"
+)
 
 func TestCanonicalPlace(t *testing.T) {
 	t.Parallel()
@@ -24,5 +28,19 @@ func TestCanonicalPlace(t *testing.T) {
 	}
 	if got := canonicalLocation("reg.example.com:80/a", true) + " " + canonicalLocation("reg.example.com:443/a", true); got != "reg.example.com/a reg.example.com:443/a" {
 		t.Errorf("without TLS: got %s, want reg.example.com/a reg.example.com:443/a", got)
+	}
+}
+
+// Of what runs, every image of a known registry is looked up, however the reference spells its host.
+func TestRunningImagesOfARegistryInAnySpelling(t *testing.T) {
+	t.Parallel()
+	asks := (&Session{Servers: &Servers{}, Hosts: []string{"docker.io", "reg.example.com", "reg.example.com:5000"}}).Running().Asks
+	for name, want := range map[string]bool{
+		"reg.example.com/a": true, "REG.example.com/a": true, "reg.example.com:443/a": true, "Reg.Example.com:5000/a": true, "registry-1.docker.io/library/a": true,
+		"reg.example.com:80/a": false, "other.example.com/a": false, "reg.example.com.evil.example/a": false,
+	} {
+		if got := asks(migrate.HostOf(name)); got != want {
+			t.Errorf("%s: got asked %t, want %t", name, got, want)
+		}
 	}
 }

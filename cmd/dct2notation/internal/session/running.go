@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -42,10 +41,16 @@ func ReadRunning(flag, path string, stdin io.Reader) (*verify.RunningList, error
 }
 
 // Running returns which registries may be asked about images of a list, and whose trust data applies: that of the
-// repository of this name, or of the one whose images have moved there.
+// repository of this name, or of the one whose images have moved there. A registry may be spelled in any way: what
+// cannot be found out by another spelling is then unknown, and not left out.
 func (f *Session) Running() verify.RunningScope {
+	spelled := func(registry string) string { return canonicalLocation(registry, f.plain(registry)) }
+	known := map[string]bool{}
+	for _, host := range f.Hosts {
+		known[spelled(host)] = true
+	}
 	return verify.RunningScope{
-		Asks:   func(registry string) bool { return slices.Contains(f.Hosts, registry) },
+		Asks:   func(registry string) bool { return known[spelled(registry)] },
 		Signed: f.moves.origin,
 	}
 }
