@@ -203,6 +203,9 @@ func (s *Saved) judge(c counts) error {
 		e.Complete, e.Error = false, "it says that not all is well, and not why"
 	}
 	e.Well = e.Well && well
+	if s.Ready != nil && !e.Complete {
+		s.Ready.Ready = false // of what was not looked at, gates say nothing
+	}
 	return nil
 }
 

@@ -44,6 +44,9 @@ func (r *Ready) verdict() string {
 	if r.Ready {
 		return fmt.Sprintf("ready: all %d gates hold", len(r.Gates)) // there are always several
 	}
+	if left[verify.Holds] == len(r.Gates) {
+		return "not ready: the comparison is not complete"
+	}
 	return fmt.Sprintf("not ready: of %s %d failed, %d could not be found out, %d open; %d hold",
 		safetext.Count(len(r.Gates), "gate"), left[verify.Fails], left[verify.NotTold], left[verify.Open], left[verify.Holds])
 }

@@ -66,6 +66,9 @@ func readRunning(r io.Reader, most int) ([]RunningImage, error) {
 	if mark, err := in.Peek(3); err == nil && bytes.Equal(mark, []byte("\ufeff")) {
 		_, _ = in.Discard(len(mark)) // was read
 	}
+	if mark, err := in.Peek(2); err == nil && (string(mark) == "\xff\xfe" || string(mark) == "\xfe\xff") {
+		return nil, errors.New("it is UTF-16, as PowerShell's > writes it\nhint: kubectl get pods -A -o json | Out-File -Encoding utf8 pods.json")
+	}
 	begin, err := in.Peek(1)
 	for err == nil && strings.ContainsRune(" \t\r\n", rune(begin[0])) {
 		_, _ = in.Discard(1)

@@ -49,15 +49,26 @@ func (p *Pairs) String() string {
 // expects both to.
 var errGivenTwice = errors.New("given twice with different values")
 
+// naming are the flags for files that name what is processed. They take no empty value, such as a script gives whose
+// variable is not set: it would be as if the flag were not there, and something else would be signed or compared.
+// Others take one, which overrides the configuration.
+var naming = []string{"images", "only", "plan", "repositories-from", "running"}
+
+var errEmpty = errors.New("its value is empty\nhint: leave the flag out, or look at the variable that should have its value")
+
 // single is the value of a flag that takes one value.
 type single struct {
 	pflag.Value
-	given string
-	set   bool
+	given  string
+	set    bool
+	filled bool // it takes no empty value
 }
 
 // Set sets the value; afterwards it refuses a different one.
 func (s *single) Set(v string) error {
+	if v == "" && s.filled {
+		return errEmpty
+	}
 	if s.set && v != s.given {
 		return errGivenTwice
 	}
@@ -81,7 +92,7 @@ func RefuseTwice(f *pflag.FlagSet) {
 		if one.DefValue == "0s" {
 			one.DefValue = "0" // pflag hides a zero default in the help, and recognises only its own durations
 		}
-		one.Value = &single{Value: one.Value}
+		one.Value = &single{Value: one.Value, filled: slices.Contains(naming, one.Name)}
 	})
 }
 
@@ -98,6 +109,9 @@ func FlagError(err error) error {
 	}
 	if takes := wanted[invalid.GetFlag().Value.Type()]; takes != "" && !errors.Is(err, errGivenTwice) {
 		return fmt.Errorf("--%s %s: it takes %s", invalid.GetFlag().Name, safetext.Safe(invalid.GetValue(), 64), takes)
+	}
+	if errors.Is(err, errEmpty) {
+		return fmt.Errorf("--%s: %w", invalid.GetFlag().Name, errEmpty)
 	}
 	if _, secret := invalid.GetFlag().Value.(*Pairs); !secret && !errors.Is(err, errGivenTwice) {
 		return err
