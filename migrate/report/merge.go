@@ -141,8 +141,8 @@ const (
 	old   = "ended more than a day before another began, so to be run again"
 )
 
-// lacking says which shards are missing, and what the others lack, each reason once, so that the beginning says most: some
-// formats show no more.
+// lacking says which shards are missing, and what the others lack, each reason once. The beginning says most, since
+// some formats show no more.
 func lacking(shards []*Saved, why map[string][]string) (lines []string) {
 	var missing []string
 	for i, s := range shards {

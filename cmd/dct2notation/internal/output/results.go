@@ -91,7 +91,8 @@ type recording struct {
 }
 
 // Record begins a recording. From then until it ends, the last result and --report jsonl are unfinished ones: after a
-// kill, no earlier result is shown in its place. The error says that format and --report ask for something that cannot be written.
+// kill, no earlier result is shown in its place. The error says that format and --report ask for something that cannot
+// be written.
 func (o *Results) Record(head report.Head, format string, log *slog.Logger) (*recording, error) {
 	r := &recording{o: o, log: log, head: head}
 	dir, err := o.resultsDir()
